@@ -1,0 +1,195 @@
+package crypto
+
+import (
+	"container/list"
+	"errors"
+	"hash/maphash"
+	"sync"
+	"sync/atomic"
+)
+
+const maxCacheShards = 64
+
+// MaterialKey names one version of one key's material in a MaterialCache. With
+// the record's ModIndex in it, a record that was replaced is never answered from
+// the cache.
+type MaterialKey struct {
+	KeyID, MaterialID string
+	ModIndex          uint64
+}
+
+// MaterialCache keeps opened material, at most its capacity, so that a hot key is
+// not unwrapped for every request. It must be asked only after the record was
+// read from the state that the request may see; it answers nothing by itself.
+//
+// Material is wiped when it has left the cache and the last Handle to it is
+// released, never earlier. The cache is safe for concurrent use; keys are spread
+// over shards with a lock each, which is never held while material is opened.
+type MaterialCache struct {
+	seed   maphash.Seed
+	shards []cacheShard
+}
+
+type cacheShard struct {
+	mu       sync.Mutex
+	capacity int
+	entries  map[MaterialKey]*list.Element // of *cacheEntry
+	recent   list.List                     // front: used last
+}
+
+// A cacheEntry is referenced once by the shard that holds it and once by each
+// unreleased Handle.
+type cacheEntry struct {
+	key   MaterialKey
+	refs  atomic.Int64
+	ready chan struct{} // closed when material or err is set
+	// Written before ready is closed, read after:
+	material *Material
+	err      error
+}
+
+// NewMaterialCache returns a cache for at most capacity materials, at least 1.
+func NewMaterialCache(capacity int) *MaterialCache {
+	if capacity < 1 {
+		panic("kmsd: a material cache holds at least one material")
+	}
+	c := &MaterialCache{seed: maphash.MakeSeed(), shards: make([]cacheShard, min(capacity, maxCacheShards))}
+	for i := range c.shards {
+		c.shards[i].capacity = capacity / len(c.shards)
+		c.shards[i].entries = make(map[MaterialKey]*list.Element)
+	}
+	return c
+}
+
+// Handle keeps a cached material from being wiped. Each Get gives its own; it
+// must be released exactly when the request is done with the material. A second
+// Release does nothing.
+type Handle struct {
+	entry    *cacheEntry
+	released atomic.Bool
+}
+
+// Material returns the material, valid until Release.
+func (h *Handle) Material() *Material {
+	if h.released.Load() {
+		panic("kmsd: key material is used after its handle was released")
+	}
+	return h.entry.material
+}
+
+// Release gives the material back. It is safe to call from another goroutine
+// than Get's.
+func (h *Handle) Release() {
+	if h.released.CompareAndSwap(false, true) {
+		h.entry.drop()
+	}
+}
+
+// Get returns a handle to the material of key, which open opens if it is not
+// there. Calls for one key at a time wait for one open and share its material or
+// its error; errors are not kept. The cache owns the material that open returns.
+func (c *MaterialCache) Get(key MaterialKey, open func() (*Material, error)) (*Handle, error) {
+	s := c.shard(key.KeyID)
+	e, found := s.acquire(key)
+	if found {
+		<-e.ready
+	} else {
+		s.fill(e, open)
+	}
+	if e.err != nil {
+		e.drop()
+		return nil, e.err
+	}
+	return &Handle{entry: e}, nil
+}
+
+// Purge removes every material of a key: those that no request holds are wiped at
+// once.
+func (c *MaterialCache) Purge(keyID string) {
+	s := c.shard(keyID)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for key, element := range s.entries {
+		if key.KeyID == keyID {
+			s.remove(element)
+		}
+	}
+}
+
+// Len returns how many materials the cache holds. Material that left it but is
+// still in use does not count.
+func (c *MaterialCache) Len() int {
+	n := 0
+	for i := range c.shards {
+		s := &c.shards[i]
+		s.mu.Lock()
+		n += len(s.entries)
+		s.mu.Unlock()
+	}
+	return n
+}
+
+func (c *MaterialCache) shard(keyID string) *cacheShard {
+	return &c.shards[maphash.String(c.seed, keyID)%uint64(len(c.shards))]
+}
+
+// acquire returns the entry of key with a reference for the caller. If there was
+// none it makes one, which the caller must fill.
+func (s *cacheShard) acquire(key MaterialKey) (e *cacheEntry, found bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if element, ok := s.entries[key]; ok {
+		s.recent.MoveToFront(element)
+		e = element.Value.(*cacheEntry)
+		e.refs.Add(1) // the shard's own reference is still there: refs ≥ 1
+		return e, true
+	}
+	if len(s.entries) >= s.capacity {
+		s.remove(s.recent.Back())
+	}
+	e = &cacheEntry{key: key, ready: make(chan struct{})}
+	e.refs.Store(2)
+	s.entries[key] = s.recent.PushFront(e)
+	return e, false
+}
+
+var errNoMaterial = errors.New("kmsd: opening key material gave none")
+
+// fill runs open and publishes what it gave. It keeps its promise to the waiting
+// callers also when open panics.
+func (s *cacheShard) fill(e *cacheEntry, open func() (*Material, error)) {
+	defer func() {
+		if e.material == nil && e.err == nil {
+			e.err = errNoMaterial
+		}
+		if e.err != nil {
+			s.forget(e)
+		}
+		close(e.ready)
+	}()
+	e.material, e.err = open()
+}
+
+// forget removes e unless it has been removed, or replaced, meanwhile.
+func (s *cacheShard) forget(e *cacheEntry) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if element, ok := s.entries[e.key]; ok && element.Value.(*cacheEntry) == e {
+		s.remove(element)
+	}
+}
+
+// remove takes an entry out of the shard. The caller holds s.mu.
+func (s *cacheShard) remove(element *list.Element) {
+	e := s.recent.Remove(element).(*cacheEntry)
+	delete(s.entries, e.key)
+	e.drop()
+}
+
+// drop gives up one reference; the last one wipes. Nobody can take a new one
+// then: references are taken only while the shard holds its own.
+func (e *cacheEntry) drop() {
+	if e.refs.Add(-1) == 0 && e.material != nil {
+		e.material.Wipe()
+	}
+}
