@@ -1,0 +1,35 @@
+package lease
+
+import "time"
+
+const (
+	// Every is the longest pause between two Beats to a member.
+	Every = 250 * time.Millisecond
+	// Hold is how long a member waits with its reply for WaitIndex to be applied.
+	Hold = 100 * time.Millisecond
+	// Silence is how long a member that does not answer delays a write, and how
+	// long a node that hears no Beat goes on serving.
+	Silence = time.Second
+)
+
+// A Beat is what the leader of a term sends to every other member.
+type Beat struct {
+	Term  uint64
+	Round uint64 // counts the Beats of this term to this member, from 1
+	// WaitIndex is the index that the member should have applied when it replies.
+	WaitIndex uint64
+	// Stable is the index up to which the leader acknowledges writes.
+	Stable uint64
+}
+
+// A Reply is a member's answer. Term is read when the Beat is received, the rest
+// when the reply leaves.
+type Reply struct {
+	Term     uint64 // the member's current Raft term
+	Inc      uint64 // how often the member's node was started
+	Stamp    time.Duration
+	Applied  uint64 // the index that the member's state machine has published
+	Version  uint16 // the highest cluster version that the member supports
+	Wall     int64  // the member's wall clock, milliseconds since 1970
+	DiskFree uint64 // bytes free for the member's data directory
+}
