@@ -1,0 +1,183 @@
+package audit
+
+import (
+	"time"
+
+	"github.com/kmsd/kmsd/kms"
+)
+
+// The event sources.
+const (
+	SourceKMS = "kms.amazonaws.com"
+	SourceSTS = "sts.amazonaws.com"
+)
+
+// eventVersion is the version of CloudTrail's record format (CloudTrail record
+// contents).
+const eventVersion = "1.11"
+
+// maxObject bounds requestParameters, responseElements and additionalEventData,
+// each in bytes of JSON (CloudTrail record contents: 100 KB). A larger object is
+// left out.
+const maxObject = 100 << 10
+
+// A Resource is a key or an alias that a call touched. CloudTrail gives both the
+// type AWS::KMS::Key.
+type Resource struct {
+	Account string // 12 digits: the owner
+	ARN     string
+}
+
+// A Record is the CloudTrail record of one authenticated API call. It holds only
+// what may be logged. Nothing in it is safe for concurrent use, except that any
+// number of goroutines may read it.
+type Record struct {
+	EventID   string // a fresh UUID
+	RequestID string // the x-amzn-RequestId of the reply
+	EventName string // the API's name of the operation
+	// EventSource is the service, such as SourceKMS.
+	EventSource string
+	Region      string
+	Time        int64 // milliseconds since 1970; recorded in whole seconds
+	Principal   kms.Principal
+	Source      kms.Source
+	ReadOnly    bool
+
+	// RequestParameters is null in the record when nothing was added, or when it
+	// exceeds 100 KB.
+	RequestParameters Params
+	// ResponseElements is null in the record when nothing was added, or on failure.
+	ResponseElements Params
+	// Additional is additionalEventData: absent when nothing was added, or on
+	// failure.
+	Additional Params
+
+	// Resources is absent from the record when it is nil (a service without
+	// resources, or a call whose key was not resolved) and [] when it is empty
+	// (GenerateRandom, ListKeys).
+	Resources []Resource
+
+	// Err is the refusal, nil for success. Setting it on a record of success is all
+	// it takes to make the record of a refusal.
+	Err *kms.Error
+
+	// RecipientAccount is the account whose trail receives the record. Empty stands
+	// for the caller's.
+	RecipientAccount string
+}
+
+// Repeat marks the record as that of a repeated request whose work was done under
+// the given request id before: additionalEventData gains repeatOf.
+func (r *Record) Repeat(requestID string) { r.Additional.String("repeatOf", requestID) }
+
+// AppendJSON appends the record as one line of JSON without a newline. The
+// members stand in the order of CloudTrail's own records.
+func (r *Record) AppendJSON(dst []byte) []byte {
+	dst = appendMember(append(dst, '{'), "eventVersion", eventVersion)
+	dst = r.appendIdentity(appendName(dst, "userIdentity"))
+	dst = append(appendName(dst, "eventTime"), '"')
+	dst = append(time.UnixMilli(r.Time).UTC().AppendFormat(dst, "2006-01-02T15:04:05Z"), '"')
+	dst = appendMember(dst, "eventSource", r.EventSource)
+	dst = appendMember(dst, "eventName", r.EventName)
+	dst = appendMember(dst, "awsRegion", r.Region)
+	dst = appendMember(dst, "sourceIPAddress", r.Source.IP)
+	if r.Source.UserAgent != "" {
+		dst = appendBounded(appendName(dst, "userAgent"), r.Source.UserAgent, maxText)
+	}
+	dst = r.appendError(dst)
+	dst = r.appendObjects(dst)
+	dst = appendMember(dst, "requestID", r.RequestID)
+	dst = appendMember(dst, "eventID", r.EventID)
+	dst = appendBoolMember(dst, "readOnly", r.ReadOnly)
+	dst = r.appendResources(dst)
+	dst = appendMember(dst, "eventType", "AwsApiCall")
+	dst = appendBoolMember(dst, "managementEvent", true)
+	dst = appendMember(dst, "recipientAccountId", r.recipient())
+	dst = appendMember(dst, "eventCategory", "Management")
+	return append(r.appendTLS(dst), '}')
+}
+
+// appendIdentity appends userIdentity with the members that CloudTrail gives a
+// root user.
+func (r *Record) appendIdentity(dst []byte) []byte {
+	dst = appendMember(append(dst, '{'), "type", string(r.Principal.Type))
+	dst = appendMember(dst, "principalId", r.Principal.UniqueID)
+	dst = appendMember(dst, "arn", r.Principal.ARN)
+	dst = appendMember(dst, "accountId", r.Principal.Account)
+	return append(appendMember(dst, "accessKeyId", r.Principal.AccessKeyID), '}')
+}
+
+func (r *Record) recipient() string {
+	if r.RecipientAccount == "" {
+		return r.Principal.Account
+	}
+	return r.RecipientAccount
+}
+
+// appendError appends errorCode and errorMessage. CloudTrail records a refused
+// authorisation as AccessDenied, every other error under its own name.
+func (r *Record) appendError(dst []byte) []byte {
+	if r.Err == nil {
+		return dst
+	}
+	code := r.Err.Code
+	if code == kms.CodeAccessDenied {
+		code = "AccessDenied"
+	}
+	dst = appendMember(dst, "errorCode", code)
+	if r.Err.Message == "" {
+		return dst
+	}
+	return appendBounded(appendName(dst, "errorMessage"), r.Err.Message, maxText)
+}
+
+func (r *Record) appendObjects(dst []byte) []byte {
+	dst = appendObject(appendName(dst, "requestParameters"), &r.RequestParameters)
+	dst = appendName(dst, "responseElements")
+	if r.Err != nil {
+		return append(dst, "null"...)
+	}
+	dst = appendObject(dst, &r.ResponseElements)
+	if !r.Additional.fits() {
+		return dst
+	}
+	return appendObject(appendName(dst, "additionalEventData"), &r.Additional)
+}
+
+// fits tells whether there is an object that is not too large to be recorded.
+func (p *Params) fits() bool { return !p.Empty() && len(p.buf) < maxObject }
+
+func appendObject(dst []byte, p *Params) []byte {
+	if !p.fits() {
+		return append(dst, "null"...)
+	}
+	return append(append(dst, p.buf...), '}')
+}
+
+func (r *Record) appendResources(dst []byte) []byte {
+	if r.Resources == nil {
+		return dst
+	}
+	dst = append(appendName(dst, "resources"), '[')
+	for i, res := range r.Resources {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = appendMember(append(dst, '{'), "accountId", res.Account)
+		dst = appendMember(dst, "type", "AWS::KMS::Key")
+		dst = append(appendMember(dst, "ARN", res.ARN), '}')
+	}
+	return append(dst, ']')
+}
+
+// appendTLS appends tlsDetails, which CloudTrail shows only for TLS.
+func (r *Record) appendTLS(dst []byte) []byte {
+	if r.Source.TLSVersion == "" {
+		return dst
+	}
+	dst = append(appendName(dst, "tlsDetails"), '{')
+	dst = appendMember(dst, "tlsVersion", r.Source.TLSVersion)
+	dst = appendMember(dst, "cipherSuite", r.Source.TLSCipher)
+	dst = appendBounded(appendName(dst, "clientProvidedHostHeader"), r.Source.Host, maxText)
+	return append(dst, '}')
+}
