@@ -1,0 +1,68 @@
+package fsm
+
+// ListKeys returns up to limit ids of an account's keys in a Region that follow
+// after, in ascending order, and whether more follow. It lists keys of all states
+// and managers.
+func (v *View) ListKeys(account, region, after string, limit int) (ids []string, more bool) {
+	recs, more := v.page(keysByOwner, after, limit, account, region)
+	for _, k := range cast[*Key](recs) {
+		ids = append(ids, k.ID)
+	}
+	return ids, more
+}
+
+// ListAliases returns up to limit aliases of an account in a Region whose names
+// follow after, in ascending order, and whether more follow.
+func (v *View) ListAliases(account, region, after string, limit int) ([]*Alias, bool) {
+	recs, more := v.page(aliasesByOwner, after, limit, account, region)
+	return cast[*Alias](recs), more
+}
+
+// ListKeyAliases is ListAliases for the aliases of one key.
+func (v *View) ListKeyAliases(account, region, keyID, after string, limit int) ([]*Alias, bool) {
+	recs, more := v.page(aliasesByKey, after, limit, account, region, keyID)
+	return cast[*Alias](recs), more
+}
+
+// Nodes returns the members in the order of their ids.
+func (v *View) Nodes() []*NodeRecord {
+	recs, _ := v.page(nodesByID, "", maxListed, "")
+	return cast[*NodeRecord](recs)
+}
+
+// Keyring returns the terms of the keyring in ascending order.
+func (v *View) Keyring() []*KeyringTerm {
+	recs, _ := v.page(keyringByTerm, "", maxListed, "")
+	return cast[*KeyringTerm](recs)
+}
+
+// maxListed bounds the lists that have no pages.
+const maxListed = 1 << 20
+
+// PendingAudit returns up to limit audit records that are not known to be
+// durable, of log indexes above after, in ascending order. It leaves MaxIndex
+// alone: what it returns goes to the audit stream, not to a client.
+func (v *View) PendingAudit(after uint64, limit int) []PendingAudit {
+	o, _ := v.root.owned(auditByIndex, "")
+	recs, _ := o.page(indexKey(after), limit)
+	out := make([]PendingAudit, 0, len(recs))
+	for _, p := range cast[*pendingAudit](recs) {
+		out = append(out, p.export())
+	}
+	return out
+}
+
+// page reads an owner's ordered index and raises MaxIndex to its last change.
+func (v *View) page(index uint8, after string, limit int, owner ...string) ([]record, bool) {
+	o, mod := v.root.owned(index, owner...)
+	v.raise(mod)
+	return o.page(after, limit)
+}
+
+func cast[R record](recs []record) []R {
+	out := make([]R, len(recs))
+	for i, r := range recs {
+		out[i] = r.(R)
+	}
+	return out
+}

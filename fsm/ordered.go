@@ -1,0 +1,76 @@
+package fsm
+
+import "github.com/tidwall/btree"
+
+// The ordered indexes. They are derived from the tables: no snapshot holds
+// them, Restore builds them anew.
+const (
+	keysByOwner    = iota // account/Region → keys by id
+	aliasesByOwner        // account/Region → aliases by name
+	aliasesByKey          // account/Region/key id → aliases by name
+	onceByIndex           // "" → once entries by log index
+	auditByIndex          // "" → pending audit records by log index
+	nodesByID             // "" → nodes
+	keyringByTerm         // "" → terms of the keyring
+	indexCount
+)
+
+// place is where an ordered index holds a record.
+type place struct {
+	index      uint8
+	owner, key string
+	// weight is what the record adds to its owner's count: 1 when a quota counts
+	// it.
+	weight int
+}
+
+func (p place) same(q place) bool {
+	return p.index == q.index && p.owner == q.owner && p.key == q.key
+}
+
+// ordered holds one owner's records in the order of their keys. It lives in a
+// table under its owner, and follows the same rule of epochs.
+//
+// The tree is tidwall/btree's copy-on-write map. Copy gives both trees a new
+// identity, after which each copies a node before its first change; Get, Ascend
+// and Min only read nodes and never the identity (checked in v1.8.2). So readers
+// of a published tree need no lock while its successor is being changed, as long
+// as one goroutine alone copies and changes.
+type ordered struct {
+	Versioned
+	epoch  uint64
+	owner  string
+	weight int
+	tree   *btree.Map[string, record]
+}
+
+func (o *ordered) appendID(dst []byte) []byte { return append(dst, o.owner...) }
+
+func (o *ordered) own(epoch, index uint64, owner string) *ordered {
+	if o == nil {
+		o = &ordered{epoch: epoch, owner: owner, tree: new(btree.Map[string, record])}
+	} else if o.epoch != epoch {
+		o = &ordered{epoch: epoch, owner: owner, weight: o.weight, tree: o.tree.Copy()}
+	}
+	o.stamp(index)
+	return o
+}
+
+// page returns up to limit records whose keys follow after, and whether more
+// follow.
+func (o *ordered) page(after string, limit int) (recs []record, more bool) {
+	if o == nil || limit < 0 {
+		return nil, false
+	}
+	recs = make([]record, 0, min(limit, o.tree.Len()))
+	o.tree.Ascend(after, func(key string, rec record) bool {
+		if key == after {
+			return true
+		}
+		if more = len(recs) == limit; !more {
+			recs = append(recs, rec)
+		}
+		return !more
+	})
+	return recs, more
+}

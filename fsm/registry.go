@@ -1,0 +1,98 @@
+package fsm
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/kmsd/kmsd/kms"
+)
+
+// The reasons for which a machine stops. Result.Fatal wraps one of them.
+var (
+	// ErrUnknownCommand is returned for a type and version that this build does
+	// not know.
+	ErrUnknownCommand = errors.New("fsm: unknown command")
+	// ErrUndecodable is returned for bytes that are not the one encoding of a
+	// valid command, or of a valid snapshot.
+	ErrUndecodable = errors.New("fsm: cannot decode")
+	// ErrInconsistent is returned when a command, an index or a snapshot
+	// contradicts the state or itself.
+	ErrInconsistent = errors.New("fsm: inconsistent")
+	// ErrDiverged is returned when a HashCheck shows that this machine's state
+	// differs from the leader's.
+	ErrDiverged = errors.New("fsm: this node's state differs from the leader's")
+)
+
+// An entry of the registry: how one version of one command is opened and
+// applied.
+type entry struct {
+	// open decodes a body and checks it. The arguments are of the registered
+	// type.
+	open func(body []byte) (*Meta, Args, error)
+	// apply decides the command: it reads through the transaction and collects
+	// changes in it, or refuses. It returns a fatal error only for a state that
+	// must not exist.
+	apply func(*txn, Args) (*kms.Error, error)
+}
+
+type registryKey struct {
+	t Type
+	v uint8
+}
+
+type registry struct{ entries map[registryKey]entry }
+
+func (r *registry) find(t Type, v uint8) (entry, bool) {
+	e, ok := r.entries[registryKey{t, v}]
+	return e, ok
+}
+
+// argsOf is the pointer to an argument struct.
+type argsOf[A any] interface {
+	*A
+	Args
+}
+
+// register enters a command. It panics when the pair is taken.
+func register[A any, P argsOf[A]](r *registry, t Type, v uint8, apply func(*txn, *A) (*kms.Error, error)) {
+	if _, ok := r.find(t, v); ok {
+		panic(fmt.Sprintf("kmsd: command type %d version %d registered twice", t, v))
+	}
+	if r.entries == nil {
+		r.entries = map[registryKey]entry{}
+	}
+	r.entries[registryKey{t, v}] = entry{
+		open: func(body []byte) (*Meta, Args, error) {
+			var b struct {
+				_    struct{} `cbor:",toarray"`
+				Meta Meta
+				Args A
+			}
+			if err := decode(body, &b); err != nil {
+				return nil, nil, err
+			}
+			args := P(&b.Args)
+			if err := errors.Join(b.Meta.check(), args.check()); err != nil {
+				return nil, nil, fmt.Errorf("%w: %w", ErrInconsistent, err)
+			}
+			return &b.Meta, args, nil
+		},
+		apply: func(t *txn, args Args) (*kms.Error, error) { return apply(t, args.(P)) },
+	}
+}
+
+// commands holds every command that this build can apply, in any year: an entry
+// is added for a new version and never taken away.
+var commands = func() *registry {
+	r := new(registry)
+	register(r, TypeGenesis, 1, genesis)
+	register(r, TypeLeaderOpen, 1, leaderOpen)
+	register(r, TypeHashCheck, 1, hashCheck)
+	register(r, TypeCreateKey, 1, createKey)
+	register(r, TypeSetKeyState, 1, setKeyState)
+	register(r, TypeCreateAlias, 1, createAlias)
+	register(r, TypeUpdateAlias, 1, updateAlias)
+	register(r, TypeDeleteAlias, 1, deleteAlias)
+	register(r, TypePruneAudit, 1, pruneAudit)
+	return r
+}()
