@@ -33,26 +33,24 @@ func (redacted) MarshalText() ([]byte, error) { return []byte(redaction), nil }
 func (redacted) LogValue() slog.Value { return slog.StringValue(redaction) }
 
 // Secret is a byte string that must not be printed. All formatting of it gives
-// "[redacted]", and because the bytes lie behind a pointer this also holds when
-// a Secret is an unexported field of a struct that somebody prints with %+v,
-// where package fmt cannot call methods. Copies share the bytes. The zero value
-// holds none. A Secret is safe for concurrent use except for Wipe.
+// "[redacted]". The bytes lie in a closure, so that they stay hidden also where a
+// formatter cannot call methods: package fmt in unexported fields, and whoever
+// walks a struct by reflection. Copies share the bytes; the zero value holds none.
+// A Secret is safe for concurrent use except for Wipe, and not comparable with ==.
 type Secret struct {
 	redacted
-	p *secretBytes
+	get func() []byte
 }
 
-type secretBytes struct{ b []byte }
-
 // NewSecret takes ownership of b: the caller must not use it afterwards.
-func NewSecret(b []byte) Secret { return Secret{p: &secretBytes{b}} }
+func NewSecret(b []byte) Secret { return Secret{get: func() []byte { return b }} }
 
 // Bytes returns the secret itself, not a copy. It must not be changed.
 func (s Secret) Bytes() []byte {
-	if s.p == nil {
+	if s.get == nil {
 		return nil
 	}
-	return s.p.b
+	return s.get()
 }
 
 // Len returns the number of bytes.

@@ -27,6 +27,9 @@ const (
 	overhead  = 12 + 16 // nonce and tag
 	maxSealed = 1024    // a root key has 32 bytes
 	keyIDInfo = "kmsd/seal-key-id/v1"
+
+	kindMemory = "memory"
+	kindFile   = "file"
 )
 
 // box is a kind of seal that holds its AES-256 key in memory.

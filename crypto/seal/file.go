@@ -4,10 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
-	"path/filepath"
+
+	"github.com/kmsd/kmsd/internal/durable"
 )
 
 // File is a seal whose key is a file of 32 bytes that its owner alone may read.
@@ -21,8 +20,8 @@ var _ Sealer = (*File)(nil)
 // seal. When it returns, the file survives a loss of power. It fails when path
 // exists, of which errors.Is(err, fs.ErrExist) tells, or its directory does not.
 func CreateFile(path string) (*File, error) {
-	b := &box{kind: "file", key: newKey()}
-	if err := writeNew(path, b.key[:]); err != nil {
+	b := &box{kind: kindFile, key: newKey()}
+	if err := durable.CreateFile(path, b.key[:]); err != nil {
 		if errors.Is(err, fs.ErrExist) {
 			return nil, fmt.Errorf("creating the seal's key file: %s is there already: use it as it is, or name another path: %w", path, fs.ErrExist)
 		}
@@ -31,70 +30,24 @@ func CreateFile(path string) (*File, error) {
 	return &File{b: b}, nil
 }
 
-// OpenFile reads the key file at path. It refuses one that group or others may
-// read, write or execute, that is no regular file, or that has not 32 bytes.
+// OpenFile reads the key file at path. It refuses one that group or others have
+// any permission on, of which errors.Is(err, durable.ErrNotPrivate) tells, and
+// one that has not 32 bytes.
 func OpenFile(path string) (*File, error) {
-	f, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("opening the seal's key file: %s does not exist: mount the medium that holds it, or restore it from its backup: %w", path, fs.ErrNotExist)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("opening the seal's key file: %w", err)
-	}
-	defer f.Close()
-	// The open file is examined, not the path: nobody can swap it in between.
-	info, err := f.Stat()
-	if err != nil {
-		return nil, fmt.Errorf("opening the seal's key file: %w", err)
-	}
-	if err := checkFile(path, info); err != nil {
-		return nil, err
-	}
-	b := &box{kind: "file"}
-	if _, err := io.ReadFull(f, b.key[:]); err != nil {
-		return nil, fmt.Errorf("reading the seal's key file %s: %w", path, err)
-	}
-	return &File{b: b}, nil
-}
-
-func checkFile(path string, info fs.FileInfo) error {
+	key, err := durable.ReadPrivate(path, keySize)
 	switch {
-	case !info.Mode().IsRegular():
-		return fmt.Errorf("kmsd: the seal's key file %s is not a regular file", path)
-	case info.Mode().Perm()&0o077 != 0:
-		return fmt.Errorf("kmsd: the seal's key file %s has mode %04o, so that others than its owner may use it: run chmod 600 %s, and consider who may have read it", path, info.Mode().Perm(), path)
-	case info.Size() != keySize:
-		return fmt.Errorf("kmsd: the seal's key file %s has %d bytes, not %d: restore it from its backup", path, info.Size(), keySize)
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("opening the seal's key file: mount the medium that holds it, or restore it from its backup: %w", err)
+	case errors.Is(err, durable.ErrNotPrivate):
+		return nil, fmt.Errorf("opening the seal's key file: run chmod 600 on it, and consider who may have read it: %w", err)
+	case err != nil:
+		return nil, fmt.Errorf("opening the seal's key file: restore it from its backup: %w", err)
+	case len(key) != keySize:
+		return nil, fmt.Errorf("kmsd: the seal's key file %s has %d bytes, not %d: restore it from its backup", path, len(key), keySize)
 	}
-	return nil
-}
-
-// writeNew creates path with exactly these bytes, or not at all: they are written
-// and synced under a temporary name, linked to path (which fails if it exists),
-// and the directory is synced so that the name lasts too.
-func writeNew(path string, data []byte) (err error) {
-	dir := filepath.Dir(path)
-	tmp, err := os.CreateTemp(dir, ".seal-key-*") // mode 0600
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, os.Remove(tmp.Name()), syncDir(dir)) }()
-	_, err = tmp.Write(data)
-	if err == nil {
-		err = tmp.Sync()
-	}
-	if err = errors.Join(err, tmp.Close()); err != nil {
-		return err
-	}
-	return os.Link(tmp.Name(), path)
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	b := &box{kind: kindFile, key: [keySize]byte(key)}
+	clear(key)
+	return &File{b: b}, nil
 }
 
 // Seal implements Sealer.
@@ -108,4 +61,4 @@ func (f *File) Open(_ context.Context, sealed, aad []byte) ([]byte, error) {
 }
 
 // Kind returns "file".
-func (*File) Kind() string { return "file" }
+func (*File) Kind() string { return kindFile }

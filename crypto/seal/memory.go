@@ -9,7 +9,7 @@ type Memory struct{ b *box }
 var _ Sealer = (*Memory)(nil)
 
 // NewMemory makes a Memory seal with a random key.
-func NewMemory() *Memory { return &Memory{b: &box{kind: "memory", key: newKey()}} }
+func NewMemory() *Memory { return &Memory{b: &box{kind: kindMemory, key: newKey()}} }
 
 // Seal implements Sealer.
 func (m *Memory) Seal(_ context.Context, rootKey, aad []byte) ([]byte, error) {
@@ -22,4 +22,4 @@ func (m *Memory) Open(_ context.Context, sealed, aad []byte) ([]byte, error) {
 }
 
 // Kind returns "memory".
-func (*Memory) Kind() string { return "memory" }
+func (*Memory) Kind() string { return kindMemory }
