@@ -13,7 +13,7 @@ import (
 	"github.com/kmsd/kmsd/kms"
 )
 
-func canonical(t *testing.T, context map[string]string) []byte {
+func canonical(t testing.TB, context map[string]string) []byte {
 	t.Helper()
 	out, err := crypto.CanonicalContext(context)
 	if err != nil {

@@ -1,5 +1,7 @@
 package crypto
 
+import "bytes"
+
 // The primitives, so that published vectors run through the very functions that
 // the package uses.
 var (
@@ -29,4 +31,19 @@ func (k *Keyring) StreamHeaderSize() int {
 		panic(err)
 	}
 	return len(h)
+}
+
+// SealStreamEmptyEnd seals one full chunk and an empty last one, which no writer
+// of this package does.
+func SealStreamEmptyEnd(k *Keyring, chunk []byte) []byte {
+	var out bytes.Buffer
+	w, err := k.SealStream(&out, 1)
+	if err != nil {
+		panic(err)
+	}
+	s := w.(*streamWriter)
+	s.buf = append(s.buf, chunk...)
+	s.flush(false)
+	s.flush(true)
+	return out.Bytes()
 }

@@ -1,0 +1,273 @@
+package crypto_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/kmsd/kmsd/crypto"
+)
+
+// keyNumber is a valid key id.
+func keyNumber(n int) string { return fmt.Sprintf("00000000-0000-0000-0000-%012x", n) }
+
+// opener counts how often each material is opened and remembers what it gave.
+type opener struct {
+	t      testing.TB
+	opened atomic.Int64
+	mu     sync.Mutex
+	all    []*crypto.Material // guarded by mu
+}
+
+func (o *opener) open(keyID string) func() (*crypto.Material, error) {
+	return func() (*crypto.Material, error) {
+		o.opened.Add(1)
+		m := openMaterial(o.t, keyID, planted)
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		o.all = append(o.all, m)
+		return m, nil
+	}
+}
+
+func (o *opener) unwiped() (n int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, m := range o.all {
+		if !m.Wiped() {
+			n++
+		}
+	}
+	return n
+}
+
+func get(t testing.TB, c *crypto.MaterialCache, o *opener, key crypto.MaterialKey) *crypto.Handle {
+	t.Helper()
+	h, err := c.Get(key, o.open(key.KeyID))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+func TestCacheOpensOnce(t *testing.T) {
+	t.Parallel()
+	c, o := crypto.NewMaterialCache(10), &opener{t: t}
+	key := crypto.MaterialKey{KeyID: uuidKey, MaterialID: "m", ModIndex: 1}
+	first := get(t, c, o, key)
+	second := get(t, c, o, key)
+	if first.Material() != second.Material() || o.opened.Load() != 1 {
+		t.Errorf("opened %d times", o.opened.Load())
+	}
+	for _, other := range []crypto.MaterialKey{
+		{KeyID: mrkKey, MaterialID: "m", ModIndex: 1}, {KeyID: uuidKey, MaterialID: "n", ModIndex: 1}, {KeyID: uuidKey, MaterialID: "m", ModIndex: 2},
+	} {
+		if h := get(t, c, o, other); h.Material() == first.Material() {
+			t.Errorf("%+v gave the material of %+v", other, key)
+		}
+	}
+}
+
+func TestCacheWipesOnlyWhatNobodyHolds(t *testing.T) {
+	t.Parallel()
+	c, o := crypto.NewMaterialCache(1), &opener{t: t}
+	a := get(t, c, o, crypto.MaterialKey{KeyID: keyNumber(1)})
+	again := get(t, c, o, crypto.MaterialKey{KeyID: keyNumber(1)})
+	material := a.Material()
+	b := get(t, c, o, crypto.MaterialKey{KeyID: keyNumber(2)}) // evicts 1
+	if c.Len() != 1 || material.Wiped() {
+		t.Fatalf("length %d, wiped %v while two handles are out", c.Len(), material.Wiped())
+	}
+	a.Release()
+	a.Release() // must not stand for the other handle
+	if material.Wiped() {
+		t.Fatal("wiped while a handle is out")
+	}
+	if _, err := again.Material().Encrypt(nil, nil, planted); err != nil {
+		t.Error(err)
+	}
+	again.Release()
+	if !material.Wiped() {
+		t.Error("not wiped after the last release")
+	}
+	other := b.Material()
+	b.Release()
+	if other.Wiped() {
+		t.Error("wiped while it is in the cache")
+	}
+	if !panics(func() { b.Material() }) {
+		t.Error("a released handle gives material")
+	}
+}
+
+func TestCachePurge(t *testing.T) {
+	t.Parallel()
+	c, o := crypto.NewMaterialCache(100), &opener{t: t}
+	var held *crypto.Handle
+	for i := range 3 {
+		held = get(t, c, o, crypto.MaterialKey{KeyID: uuidKey, ModIndex: uint64(i)})
+		if i < 2 {
+			held.Release()
+		}
+	}
+	get(t, c, o, crypto.MaterialKey{KeyID: mrkKey}).Release()
+	c.Purge(uuidKey)
+	if c.Len() != 1 || o.unwiped() != 2 {
+		t.Errorf("length %d, %d not wiped; want the other key's, and the one that is held", c.Len(), o.unwiped())
+	}
+	held.Release()
+	if o.unwiped() != 1 {
+		t.Error("not wiped after the release")
+	}
+}
+
+// A purge while the material is being opened must not leave it in the cache.
+func TestCachePurgeDuringOpen(t *testing.T) {
+	t.Parallel()
+	c := crypto.NewMaterialCache(10)
+	h, err := c.Get(crypto.MaterialKey{KeyID: uuidKey}, func() (*crypto.Material, error) {
+		c.Purge(uuidKey)
+		return openMaterial(t, uuidKey, planted), nil
+	})
+	if err != nil || c.Len() != 0 {
+		t.Fatalf("length %d, %v", c.Len(), err)
+	}
+	m := h.Material()
+	if m.Wiped() {
+		t.Error("wiped while it is held")
+	}
+	h.Release()
+	if !m.Wiped() {
+		t.Error("not wiped")
+	}
+}
+
+func TestCacheKeepsNoErrors(t *testing.T) {
+	t.Parallel()
+	c, o := crypto.NewMaterialCache(10), &opener{t: t}
+	key := crypto.MaterialKey{KeyID: uuidKey}
+	want := errors.New("unwrapping failed")
+	if _, err := c.Get(key, func() (*crypto.Material, error) { return nil, want }); !errors.Is(err, want) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := c.Get(key, func() (*crypto.Material, error) { return nil, nil }); err == nil {
+		t.Error("no material and no error was taken")
+	}
+	if !panics(func() { _, _ = c.Get(key, func() (*crypto.Material, error) { panic("open") }) }) {
+		t.Error("the panic was swallowed")
+	}
+	if c.Len() != 0 {
+		t.Errorf("length %d", c.Len())
+	}
+	get(t, c, o, key).Release()
+}
+
+func TestCacheConcurrentGetsShareOneOpen(t *testing.T) {
+	t.Parallel()
+	c, o := crypto.NewMaterialCache(10), &opener{t: t}
+	started, finish := make(chan struct{}), make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		h, err := c.Get(crypto.MaterialKey{KeyID: uuidKey}, func() (*crypto.Material, error) {
+			close(started)
+			<-finish
+			return o.open(uuidKey)()
+		})
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		h.Release()
+	})
+	<-started
+	for range 8 {
+		wg.Go(func() { get(t, c, o, crypto.MaterialKey{KeyID: uuidKey}).Release() })
+	}
+	// Another key of any shard must not wait for that open.
+	for i := range 9 {
+		get(t, c, o, crypto.MaterialKey{KeyID: keyNumber(i)}).Release()
+	}
+	close(finish)
+	wg.Wait()
+	if got := o.opened.Load(); got != 10 {
+		t.Errorf("opened %d times, want 10", got)
+	}
+}
+
+func TestCacheBound(t *testing.T) {
+	t.Parallel()
+	for _, capacity := range []int{1, 2, 63, 64, 65, 200} {
+		c, o := crypto.NewMaterialCache(capacity), &opener{t: t}
+		for i := range 2000 {
+			get(t, c, o, crypto.MaterialKey{KeyID: keyNumber(i)}).Release()
+			if i%100 == 99 && c.Len() > capacity {
+				t.Fatalf("length %d, capacity %d", c.Len(), capacity)
+			}
+		}
+		if got := o.unwiped(); got != c.Len() {
+			t.Errorf("capacity %d: %d are not wiped, but %d are in the cache", capacity, got, c.Len())
+		}
+	}
+	if !panics(func() { crypto.NewMaterialCache(0) }) {
+		t.Error("a cache of capacity 0 was made")
+	}
+}
+
+func TestCacheEvictsTheLeastRecent(t *testing.T) {
+	t.Parallel()
+	c, o := crypto.NewMaterialCache(64*2), &opener{t: t} // two per shard, and one key id is one shard
+	key := func(n uint64) crypto.MaterialKey { return crypto.MaterialKey{KeyID: uuidKey, ModIndex: n} }
+	for _, n := range []uint64{1, 2, 1, 3} {
+		get(t, c, o, key(n)).Release()
+	}
+	before := o.opened.Load()
+	get(t, c, o, key(1)).Release()
+	if o.opened.Load() != before {
+		t.Error("the most recent was evicted")
+	}
+	get(t, c, o, key(2)).Release()
+	if o.opened.Load() != before+1 {
+		t.Error("the least recent was kept")
+	}
+}
+
+// The material under a handle is never wiped, whatever happens around it: each
+// blob made must open with the true material.
+func TestCacheUnderContention(t *testing.T) {
+	t.Parallel()
+	c, o := crypto.NewMaterialCache(4), &opener{t: t}
+	var wg sync.WaitGroup
+	for worker := range 8 {
+		wg.Go(func() {
+			rng := rand.New(rand.NewPCG(1, uint64(worker)))
+			for range 300 {
+				keyID := keyNumber(rng.IntN(10))
+				h, err := c.Get(crypto.MaterialKey{KeyID: keyID, ModIndex: uint64(rng.IntN(2))}, o.open(keyID))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if rng.IntN(4) == 0 {
+					c.Purge(keyID)
+				}
+				raw, err := h.Material().Encrypt(nil, nil, planted)
+				h.Release()
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if got, err := decrypt(openMaterial(t, keyID, planted), nil, raw); err != nil || !bytes.Equal(got, planted) {
+					t.Errorf("a blob made under contention: %v", err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if got := o.unwiped(); got != c.Len() {
+		t.Errorf("%d are not wiped, but %d are in the cache", got, c.Len())
+	}
+}
