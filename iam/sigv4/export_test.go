@@ -59,3 +59,6 @@ const (
 	MaxEcho          = maxEcho
 	CacheShards      = cacheShards
 )
+
+// CanonicalQuery returns the canonical query string.
+func CanonicalQuery(s *Signature) string { return s.query }
