@@ -1,0 +1,56 @@
+package httpapi
+
+import (
+	"context"
+
+	"github.com/kmsd/kmsd/iam/sigv4"
+	"github.com/kmsd/kmsd/kms"
+)
+
+// Service is what this package needs of the service below it. Its methods are
+// called by many goroutines at once.
+type Service interface {
+	// Open returns the view of replicated state that decides one request. It
+	// returns kms.ErrUnavailable when the node cannot prove that its state is
+	// fresh.
+	Open(ctx context.Context) (Session, error)
+	// Knows tells whether the operation of the AWS service ("kms", "sts") is
+	// served. It must be cheap: unauthenticated clients reach it, with names of
+	// any length.
+	Knows(service, operation string) bool
+	// Ready returns nil while this node may serve; the error says why not, in
+	// words for an operator: anybody who reaches the listener can read them.
+	Ready(ctx context.Context) error
+}
+
+// Session is one request's view of replicated state. One goroutine uses it.
+type Session interface {
+	// Secret finds an active access key: how to open its secret, and whose it
+	// is. It reports false for a key that is unknown or inactive.
+	Secret(accessKeyID string) (sigv4.Secret, kms.Principal, bool)
+	// Settle waits until all that the session read is what every node serves. An
+	// answer that depends on the session may leave only after it.
+	Settle(ctx context.Context) error
+	// Do runs the authenticated call: the body of the answer as JSON, or the XML
+	// result element of the query protocol; empty for operations without output.
+	// It settles what it answers. Errors that are no *kms.Error, and none of the
+	// conditions of package kms, are answered as internal ones.
+	Do(ctx context.Context, call *Call) ([]byte, error)
+}
+
+// Call is an authenticated call.
+type Call struct {
+	Service   string // AWS name of the service: "kms", "sts"
+	Operation string
+	// Body is the JSON text as received (it may be empty, or no JSON at all), or
+	// the query protocol's parameters, form-encoded, sorted by name, without
+	// those that authenticate. The callee owns it.
+	Body      []byte
+	Region    string // of the credential scope
+	Principal kms.Principal
+	Source    kms.Source
+	RequestID string
+	// InvocationID is the SDK's name for this call and its retries. It is empty
+	// when the client sent none, several, or one of more than 128 bytes.
+	InvocationID string
+}

@@ -1,0 +1,180 @@
+package httpapi
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/gorilla/mux"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/kmsd/kmsd/iam/sigv4"
+	"github.com/kmsd/kmsd/kms"
+)
+
+// The limits that are not settings.
+const (
+	// maxBody bounds a request's body, in bytes. The largest legal request
+	// carries a 256 KiB attestation document in base64.
+	maxBody = 1 << 20
+	// maxHeader bounds the request line and the headers together, in bytes;
+	// net/http adds 4 KiB for its buffer. Longer ones are answered 431.
+	maxHeader = 16 << 10
+	// headerTimeout is how long a client may take to send the headers.
+	headerTimeout = 5 * time.Second
+	// bodyTimeout is how long a client may take to send the body.
+	bodyTimeout = 10 * time.Second
+	// idleTimeout is how long a connection may wait for its next request.
+	idleTimeout = 90 * time.Second
+	// writeGrace is how long a client may take to read an answer, after the
+	// request's own time.
+	writeGrace = 10 * time.Second
+	// maxStreams bounds the requests under way on one HTTP/2 connection.
+	maxStreams = 100
+)
+
+// Config configures a Server.
+type Config struct {
+	// Service runs the calls. Required.
+	Service Service
+	// Verifier checks signatures and caches signing keys. Required.
+	Verifier *sigv4.Verifier
+	// Logger gets internal errors, once each, with the request id. Required.
+	Logger *slog.Logger
+	// Registerer gets the metrics. Nil means a private registry.
+	Registerer prometheus.Registerer
+	// Now is the wall clock that signatures are judged by. Default time.Now.
+	Now func() time.Time
+	// Regions tells whether a Region is served. Default: every well-formed name.
+	Regions func(region string) bool
+	// TLS, when set, makes Serve speak TLS, and HTTP/2 to those who ask for it.
+	TLS *tls.Config
+	// MaxConnections bounds the connections open at once over all listeners;
+	// more wait in the kernel's queue. Each may hold a body of 1 MiB. Default
+	// 10,000.
+	MaxConnections int
+	// Timeout bounds one request from its body's last byte to its answer.
+	// Default 30 s.
+	Timeout time.Duration
+	// Drain is how long /readyz is red before Shutdown closes the listeners, so
+	// that load balancers notice. Default 0.
+	Drain time.Duration
+}
+
+func (c *Config) validate() error {
+	if c.Service == nil || c.Verifier == nil || c.Logger == nil {
+		return errors.New("httpapi: Config needs Service, Verifier and Logger")
+	}
+	return nil
+}
+
+func (c *Config) fillDefaults() {
+	if c.Registerer == nil {
+		c.Registerer = prometheus.NewRegistry()
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Regions == nil {
+		c.Regions = kms.ValidRegion
+	}
+	if c.MaxConnections <= 0 {
+		c.MaxConnections = 10_000
+	}
+	if c.Timeout <= 0 {
+		c.Timeout = 30 * time.Second
+	}
+}
+
+// Server serves the AWS endpoint of one node. Its methods may be called by any
+// goroutine.
+type Server struct {
+	cfg      Config
+	http     *http.Server
+	slots    chan struct{} // one element per open connection
+	metrics  *metrics
+	draining atomic.Bool
+}
+
+// New returns a Server that listens nowhere yet. It fails when the Config lacks
+// a required field, or when the registerer refuses the metrics.
+func New(cfg Config) (*Server, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	cfg.fillDefaults()
+	s := &Server{cfg: cfg, slots: make(chan struct{}, cfg.MaxConnections)}
+	var err error
+	if s.metrics, err = newMetrics(cfg.Registerer, func() float64 { return float64(len(s.slots)) }); err != nil {
+		return nil, err
+	}
+	s.http = &http.Server{
+		Handler:                      s.routes(),
+		TLSConfig:                    cfg.TLS,
+		ReadHeaderTimeout:            headerTimeout,
+		WriteTimeout:                 headerTimeout + bodyTimeout + cfg.Timeout + writeGrace,
+		IdleTimeout:                  idleTimeout,
+		MaxHeaderBytes:               maxHeader,
+		ErrorLog:                     slog.NewLogLogger(cfg.Logger.Handler(), slog.LevelDebug),
+		DisableGeneralOptionsHandler: true,
+		HTTP2:                        &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
+	}
+	return s, nil
+}
+
+// routes is the whole map of the listener. Paths are compared as received:
+// cleaning them would answer a redirect, which no AWS client follows with its
+// signature intact.
+func (s *Server) routes() http.Handler {
+	r := mux.NewRouter().SkipClean(true)
+	r.Handle("/", s.exchange((*exchange).serveCall)).Methods(http.MethodPost, http.MethodGet)
+	r.Handle("/livez", s.exchange((*exchange).serveLive)).Methods(http.MethodGet, http.MethodHead)
+	r.Handle("/readyz", s.exchange((*exchange).serveReady)).Methods(http.MethodGet, http.MethodHead)
+	r.NotFoundHandler = s.exchange((*exchange).serveUnknown)
+	r.MethodNotAllowedHandler = r.NotFoundHandler
+	return r
+}
+
+// Handler returns the handler behind the listeners, for use in one process
+// without them.
+func (s *Server) Handler() http.Handler { return s.http.Handler }
+
+// Serve accepts connections from l until Shutdown, then returns nil; any other
+// end is an error. It closes l. Several listeners may be served at once.
+func (s *Server) Serve(l net.Listener) error {
+	limited := newLimitedListener(l, s.slots)
+	var err error
+	if s.cfg.TLS != nil {
+		err = s.http.ServeTLS(limited, "", "")
+	} else {
+		err = s.http.Serve(limited)
+	}
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
+}
+
+// Shutdown turns /readyz red, waits Config.Drain, closes the listeners and waits
+// for the requests under way. When ctx ends first it cuts their connections and
+// returns ctx's error.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.draining.Store(true)
+	if s.cfg.Drain > 0 {
+		timer := time.NewTimer(s.cfg.Drain)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+		}
+	}
+	if err := s.http.Shutdown(ctx); err != nil {
+		return errors.Join(err, s.http.Close())
+	}
+	return nil
+}
