@@ -1,0 +1,66 @@
+package service
+
+import (
+	"fmt"
+
+	"github.com/kmsd/kmsd/iam"
+	"github.com/kmsd/kmsd/kms"
+)
+
+// foreign completes the refusals that must not tell a foreign key from one that
+// does not exist.
+const foreign = "because the resource does not exist in this Region, no resource-based policies allow access, or a resource-based policy explicitly denies access"
+
+// authorizeKey decides one action on one key.
+func (s *Service) authorizeKey(r *Request, rule *keyRule, key *Key) error {
+	if key.Key == nil || (key.Account != r.Principal.Account && !rule.crossAccount) {
+		return r.denied(rule, key, foreign)
+	}
+	policy, err := s.keyPolicy(r, key)
+	if err != nil {
+		return err
+	}
+	decision := policy.Decide(r.Principal, rule.action, key.Account)
+	if decision.Allowed {
+		return nil
+	}
+	return r.denied(rule, key, decision.Reason)
+}
+
+// keyPolicy returns the compiled policy of a key. The cache never answers by
+// itself: the hash comes from the key's record in the request's View.
+func (s *Service) keyPolicy(r *Request, key *Key) (iam.KeyPolicy, error) {
+	if p, ok := s.policies.Load(key.PolicyHash); ok {
+		return p.(iam.KeyPolicy), nil
+	}
+	text, ok := r.View.PolicyText(key.PolicyHash)
+	if !ok {
+		panic("kmsd: key without a policy")
+	}
+	p, err := iam.ParseKeyPolicy(text, key.Account)
+	if err != nil {
+		return iam.KeyPolicy{}, fmt.Errorf("compiling the policy of %s: %v", key.ARN, err)
+	}
+	s.policies.Store(key.PolicyHash, p)
+	return p, nil
+}
+
+// denied is the AccessDeniedException for an action on a key. A ciphertext that
+// alone names the key does not give away the key's ARN.
+func (r *Request) denied(rule *keyRule, key *Key, reason string) error {
+	text := "User: " + r.Principal.ARN + " is not authorized to perform: " + rule.action
+	if key.byBlob && (key.Key == nil || key.Account != r.Principal.Account) {
+		return &kms.Error{Code: kms.CodeAccessDenied, Message: text + " on the resource associated with this ciphertext " + foreign}
+	}
+	return &kms.Error{Code: kms.CodeAccessDenied, Message: text + " on resource: " + key.ARN + " " + reason}
+}
+
+// authorizeIdentity decides an action that only identity policies govern.
+func (r *Request) authorizeIdentity(action string) error {
+	decision := iam.DecideIdentity(r.Principal, action)
+	if decision.Allowed {
+		return nil
+	}
+	return &kms.Error{Code: kms.CodeAccessDenied,
+		Message: "User: " + r.Principal.ARN + " is not authorized to perform: " + action + " on resource: * " + decision.Reason}
+}

@@ -1,0 +1,88 @@
+package service
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/binary"
+
+	"github.com/kmsd/kmsd/audit"
+	"github.com/kmsd/kmsd/crypto"
+	"github.com/kmsd/kmsd/fsm"
+	"github.com/kmsd/kmsd/kms"
+)
+
+// Call is an authenticated call, as the protocol layer hands it over.
+type Call struct {
+	Service   string // AWS name of the service: "kms", "sts"
+	Operation string
+	// Body is the JSON text as received (it may be empty, or no JSON at all), or
+	// the query protocol's parameters, form-encoded, without those that
+	// authenticate. The callee owns it.
+	Body      []byte
+	Region    string // of the credential scope
+	Principal kms.Principal
+	Source    kms.Source
+	RequestID string
+	// InvocationID is the SDK's name for this call and its retries. It is empty
+	// when the client sent none, several, or one of more than 128 bytes.
+	InvocationID string
+
+	// reqKey is set for writes: the command is applied once under it.
+	reqKey fsm.ReqKey
+}
+
+// Request is a call on its way through the pipeline. One goroutine uses it.
+type Request struct {
+	*Call
+	// View is the state that decides the call.
+	View *fsm.View
+	// Now is the time of the decision, in milliseconds since 1970.
+	Now int64
+	// Keys are the resolved keys in the order of the row's rules. An optional key
+	// that the call does not name is the zero Key.
+	Keys []Key
+	// Record is the audit record; handlers add response elements and additional
+	// event data.
+	Record audit.Record
+
+	row  *Row
+	keys [2]Key // room for Keys without an allocation
+}
+
+// Key is a key that a call names.
+type Key struct {
+	// Key is the record, nil if there is none or if it must not be told apart
+	// from one that does not exist.
+	*fsm.Key
+	ARN string
+	// Alias is the alias name that the call used, or empty.
+	Alias string
+	// Blob is the ciphertext's header where the key is named by one, and BlobErr
+	// says that the ciphertext is none of kmsd's.
+	Blob    crypto.Blob
+	BlobErr error
+	// byBlob tells that the ciphertext alone named the key.
+	byBlob bool
+}
+
+// onceLabel separates the exactly-once hash from all other uses of SHA-256.
+const onceLabel = "kmsd/once/v1"
+
+// requestKey returns the key under which the call's command is applied at most
+// once. Retries of an SDK's call share it where a second application would give
+// another result; otherwise it is fresh.
+func requestKey(c *Call, once bool) (k fsm.ReqKey) {
+	if !once || c.InvocationID == "" {
+		rand.Read(k[:])
+		return k
+	}
+	h := sha256.New()
+	for _, part := range []string{onceLabel, c.Principal.Account, c.Principal.UniqueID, c.Service, c.Region, c.Operation, string(c.Body), c.InvocationID} {
+		var size [8]byte
+		binary.BigEndian.PutUint64(size[:], uint64(len(part)))
+		h.Write(size[:])
+		h.Write([]byte(part))
+	}
+	copy(k[:], h.Sum(nil))
+	return k
+}

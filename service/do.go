@@ -1,0 +1,214 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/kmsd/kmsd/audit"
+	"github.com/kmsd/kmsd/fsm"
+	"github.com/kmsd/kmsd/kms"
+)
+
+// do runs one call. The order of the steps is AWS's (kms: "order of checks") and
+// stands here once:
+//
+//  1. decode and the model's constraints; pure, so also before a forward
+//  2. a write goes to the leader, which repeats all of it from its own View
+//  3. the exactly-once table (leader)
+//  4. throttling and admission
+//  5. combinations of parameters that need no state
+//  6. per key: resolution, grant tokens, authorisation, state, usage
+//  7. the handler
+//  8. dry runs end here
+//  9. propose (leader)
+//  10. the gate: what the answer rests on is what every node serves
+//  11. the audit record, then the answer
+//
+// Steps 3 to 9 happen on the node that executes the call, which also records it:
+// reads where they were received, writes on the leader. The receiver of a write
+// records it only when nobody else did.
+func (s *Service) do(ctx context.Context, c *Call, view *fsm.View) ([]byte, error) {
+	row := s.rows[rowKey{c.Service, c.Operation}]
+	if row == nil {
+		return nil, &kms.Error{Code: kms.CodeUnknownOperation}
+	}
+	r := s.newRequest(c, row, view)
+	in, err := row.decode(c.Body)
+	if err != nil {
+		return nil, s.refuse(ctx, r, err)
+	}
+	if row.Write {
+		return s.forwardWrite(ctx, r, in)
+	}
+	return s.read(ctx, r, in)
+}
+
+func (s *Service) newRequest(c *Call, row *Row, view *fsm.View) *Request {
+	r := &Request{Call: c, View: view, Now: s.now().UnixMilli(), row: row}
+	r.Record = audit.Record{
+		EventID: NewUUID(), RequestID: c.RequestID, EventName: c.Operation, EventSource: c.Service + ".amazonaws.com",
+		Region: c.Region, Time: r.Now, Principal: c.Principal, Source: c.Source, ReadOnly: !row.Write,
+	}
+	if row.resourcesEmpty {
+		r.Record.Resources = []audit.Resource{}
+	}
+	return r
+}
+
+// read answers a call from the View.
+func (s *Service) read(ctx context.Context, r *Request, in any) ([]byte, error) {
+	r.row.params(in, &r.Record.RequestParameters)
+	if err := s.admit(ctx, r); err != nil {
+		return nil, s.refuse(ctx, r, err)
+	}
+	out, err := s.readAdmitted(ctx, r, in)
+	if err == nil {
+		err = s.settle(ctx, r)
+	}
+	if err != nil {
+		return nil, s.refuse(ctx, r, err)
+	}
+	if err := s.trail.Append(ctx, &r.Record); err != nil {
+		s.log.Error("audit record not written", "requestID", r.RequestID, "error", err)
+		return nil, kms.ErrUnavailable
+	}
+	return out, nil
+}
+
+func (s *Service) readAdmitted(ctx context.Context, r *Request, in any) ([]byte, error) {
+	defer s.pool.leave()
+	if err := s.check(r, in); err != nil {
+		return nil, err
+	}
+	out, err := r.row.read(ctx, r, in)
+	if err != nil {
+		return nil, err
+	}
+	if r.row.dryRun(in) {
+		return nil, errDryRun
+	}
+	return out.body(), nil
+}
+
+var errDryRun = &kms.Error{Code: kms.CodeDryRun, Message: "The request would have succeeded, but the DryRun option is set."}
+
+// staleAfter is how long a call may wait for its turn before its View is opened
+// anew.
+const staleAfter = 100 * time.Millisecond
+
+// admit waits for a place. A call that waited long decides from a new View, and
+// so from a credential that is still active then.
+func (s *Service) admit(ctx context.Context, r *Request) error {
+	if s.pool.try() {
+		return nil
+	}
+	began := time.Now()
+	if err := s.pool.enter(ctx); err != nil {
+		return err
+	}
+	if time.Since(began) <= staleAfter {
+		return nil
+	}
+	if err := s.reopen(ctx, r); err != nil {
+		s.pool.leave()
+		return err
+	}
+	return nil
+}
+
+func (s *Service) reopen(ctx context.Context, r *Request) error {
+	view, err := s.cluster.View(ctx)
+	if err != nil {
+		return err
+	}
+	r.View = view
+	if _, _, ok := activeKey(view, r.Principal.AccessKeyID); !ok {
+		return errUnrecognized
+	}
+	return nil
+}
+
+// errUnrecognized is the answer to a credential that is no longer active.
+var errUnrecognized = &kms.Error{Code: kms.CodeUnrecognizedClient, Message: "The security token included in the request is invalid."}
+
+// check runs steps 5 and 6.
+func (s *Service) check(r *Request, in any) error {
+	if err := r.row.check(in); err != nil {
+		return err
+	}
+	if r.row.Identity != "" {
+		if err := r.authorizeIdentity(r.row.Identity); err != nil {
+			return err
+		}
+	}
+	r.Keys = r.keys[:0]
+	for i := range r.row.keys {
+		if err := s.checkKey(r, &r.row.keys[i], in); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Service) checkKey(r *Request, rule *keyRule, in any) error {
+	key, err := r.resolve(rule, in)
+	if err != nil {
+		return err
+	}
+	r.Keys = append(r.Keys, key)
+	if key.ARN == "" && !key.byBlob {
+		return nil // an optional key that the call leaves out
+	}
+	if key.Key != nil {
+		r.Record.Resources = append(r.Record.Resources, audit.Resource{Account: key.Account, ARN: key.ARN})
+	}
+	if len(r.row.grantTokens(in)) > 0 {
+		return &kms.Error{Code: kms.CodeInvalidGrantToken, Message: "The grant token is not valid."}
+	}
+	if err := s.authorizeKey(r, rule, &key); err != nil {
+		if key.Key == nil || key.Account != r.Principal.Account {
+			r.Record.Resources = nil
+		}
+		return err
+	}
+	if err := rule.states.check(key.State, key.ARN); err != nil {
+		return err
+	}
+	if rule.usage != "" && key.Usage != rule.usage {
+		return &kms.Error{Code: kms.CodeInvalidKeyUsage,
+			Message: key.ARN + " key usage is " + string(key.Usage) + " which is not valid for " + r.Operation + "."}
+	}
+	return nil
+}
+
+// settle is the gate.
+func (s *Service) settle(ctx context.Context, r *Request) error {
+	return s.cluster.Settle(ctx, r.View.MaxIndex())
+}
+
+// refuse records a refusal and returns the answer. A refusal that was decided
+// from state passes the gate like any other answer; if the gate stays shut, the
+// answer is that there is none.
+func (s *Service) refuse(ctx context.Context, r *Request, err error) error {
+	if !isTransient(err) {
+		if settleErr := s.settle(ctx, r); settleErr != nil {
+			err = settleErr
+		}
+	}
+	r.Record.Err = s.answer(r.Call, err)
+	if appendErr := s.trail.Append(ctx, &r.Record); appendErr != nil {
+		s.log.Error("audit record not written", "requestID", r.RequestID, "error", appendErr)
+		return unrecorded(err)
+	}
+	return r.Record.Err
+}
+
+// unrecorded is the answer to a call whose record could not be written: no
+// record, no reply. An unknown outcome stays one.
+func unrecorded(err error) error {
+	if errors.Is(err, kms.ErrOutcomeUnknown) {
+		return err
+	}
+	return kms.ErrUnavailable
+}

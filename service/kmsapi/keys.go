@@ -1,0 +1,131 @@
+package kmsapi
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"time"
+
+	"github.com/kmsd/kmsd/audit"
+	"github.com/kmsd/kmsd/crypto"
+	"github.com/kmsd/kmsd/fsm"
+	"github.com/kmsd/kmsd/iam"
+	"github.com/kmsd/kmsd/kms"
+	"github.com/kmsd/kmsd/service"
+	wire "github.com/kmsd/kmsd/wire/kms"
+)
+
+func (a *api) createKey(_ context.Context, r *service.Request, in *wire.CreateKeyRequest) (fsm.Args, *wire.CreateKeyResponse, error) {
+	policy := iam.DefaultKeyPolicy(r.Principal.Account)
+	if in.Policy != nil {
+		policy = *in.Policy
+	}
+	if _, err := iam.ParseKeyPolicy(policy, r.Principal.Account); err != nil {
+		return nil, nil, err
+	}
+	key := fsm.Key{
+		Account: r.Principal.Account, Region: r.Region, ID: service.NewUUID(), Created: r.Now, Description: text(in.Description),
+		Spec: kms.SymmetricDefault, Usage: kms.EncryptDecrypt, Origin: kms.OriginKMS, Manager: kms.ManagerCustomer,
+		State: kms.Enabled, PolicyHash: sha256.Sum256([]byte(policy)),
+	}
+	material, err := a.newMaterial(&key)
+	if err != nil {
+		return nil, nil, err
+	}
+	metadata := keyMetadata(&key)
+	r.Record.ResponseElements.Object("keyMetadata", func(p *audit.Params) { recordMetadata(p, metadata) })
+	r.Record.Resources = []audit.Resource{{Account: key.Account, ARN: key.ARN()}}
+	return fsm.CreateKey{Key: key, Material: material, Policy: policy, Tags: tags(in.Tags)}, &wire.CreateKeyResponse{KeyMetadata: metadata}, nil
+}
+
+// newMaterial draws the key's first material and seals it.
+func (a *api) newMaterial(key *fsm.Key) (*fsm.Material, error) {
+	secret := crypto.NewMaterial()
+	defer crypto.Wipe(secret)
+	id := crypto.MaterialID(key.ID, secret)
+	sealed, err := a.keyring.Seal(MaterialPurpose, materialName(key.ID, id), secret)
+	if err != nil {
+		return nil, fmt.Errorf("sealing key material: %w", err)
+	}
+	key.CurrentMaterial = id
+	return &fsm.Material{KeyID: key.ID, ID: id, Created: key.Created, Sealed: sealed}, nil
+}
+
+// createdKey answers a CreateKey that was applied before.
+func createdKey(r *service.Request, once *fsm.Once) (*wire.CreateKeyResponse, error) {
+	if len(once.IDs) != 1 {
+		return nil, fmt.Errorf("kmsd: exactly-once entry of CreateKey names %d keys", len(once.IDs))
+	}
+	key, ok := r.View.Key(r.Region, once.IDs[0])
+	if !ok {
+		return nil, kms.ErrOutcomeUnknown
+	}
+	metadata := keyMetadata(key)
+	r.Record.ResponseElements.Object("keyMetadata", func(p *audit.Params) { recordMetadata(p, metadata) })
+	r.Record.Resources = []audit.Resource{{Account: key.Account, ARN: key.ARN()}}
+	return &wire.CreateKeyResponse{KeyMetadata: metadata}, nil
+}
+
+func describeKey(_ context.Context, r *service.Request, _ *wire.DescribeKeyRequest) (*wire.DescribeKeyResponse, error) {
+	return &wire.DescribeKeyResponse{KeyMetadata: keyMetadata(r.Keys[0].Key)}, nil
+}
+
+// keyMetadata renders a key (AWS: KeyMetadata). The members' presence follows
+// from the key's type and state.
+func keyMetadata(k *fsm.Key) *wire.KeyMetadata {
+	m := &wire.KeyMetadata{
+		AWSAccountId: &k.Account, KeyId: k.ID, Arn: new(k.ARN()), CreationDate: new(time.UnixMilli(k.Created).UTC()),
+		Enabled: new(k.State == kms.Enabled), Description: &k.Description, KeyUsage: string(k.Usage), KeyState: string(k.State),
+		Origin: string(k.Origin), KeyManager: string(k.Manager), CustomerMasterKeySpec: string(k.Spec), KeySpec: string(k.Spec),
+		EncryptionAlgorithms: []string{symmetricDefault}, MultiRegion: &k.MultiRegion,
+	}
+	if k.CurrentMaterial != "" {
+		m.CurrentKeyMaterialId = &k.CurrentMaterial
+	}
+	return m
+}
+
+// recordMetadata adds the metadata as CloudTrail shows it.
+func recordMetadata(p *audit.Params, m *wire.KeyMetadata) {
+	p.String("AWSAccountId", *m.AWSAccountId)
+	p.String("keyId", m.KeyId)
+	p.String("arn", *m.Arn)
+	p.Time("creationDate", m.CreationDate.UnixMilli())
+	p.Bool("enabled", *m.Enabled)
+	p.String("description", *m.Description)
+	p.String("keyUsage", m.KeyUsage)
+	p.String("keyState", m.KeyState)
+	p.String("origin", m.Origin)
+	p.String("keyManager", m.KeyManager)
+	p.String("customerMasterKeySpec", m.CustomerMasterKeySpec)
+	p.String("keySpec", m.KeySpec)
+	p.Strings("encryptionAlgorithms", m.EncryptionAlgorithms)
+	p.Bool("multiRegion", *m.MultiRegion)
+	p.OptString("currentKeyMaterialId", m.CurrentKeyMaterialId)
+}
+
+func listKeys(_ context.Context, r *service.Request, in *wire.ListKeysRequest) (*wire.ListKeysResponse, error) {
+	page := page{operation: "ListKeys", owner: r.Principal.Account + "/" + r.Region}
+	after, err := page.after(in.Marker)
+	if err != nil {
+		return nil, err
+	}
+	ids, more := r.View.ListKeys(r.Principal.Account, r.Region, after, limit(in.Limit, 100, 1000))
+	out := &wire.ListKeysResponse{Keys: make([]wire.KeyListEntry, len(ids)), Truncated: &more}
+	for i, id := range ids {
+		out.Keys[i] = wire.KeyListEntry{KeyId: &ids[i], KeyArn: new(kms.KeyARN(r.Region, r.Principal.Account, id))}
+	}
+	if more {
+		out.NextMarker = page.marker(ids[len(ids)-1])
+	}
+	return out, nil
+}
+
+// setKeyState is EnableKey and DisableKey.
+func setKeyState[In any](enabled bool) func(context.Context, *service.Request, *In) (fsm.Args, *service.None, error) {
+	return func(_ context.Context, r *service.Request, _ *In) (fsm.Args, *service.None, error) {
+		key := &r.Keys[0]
+		r.Record.ResponseElements.String("keyId", key.ARN)
+		return fsm.SetKeyState{Account: key.Account, Region: key.Region, KeyID: key.ID, Enabled: enabled}, nil, nil
+	}
+}

@@ -1,0 +1,227 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/kmsd/kmsd/audit"
+	"github.com/kmsd/kmsd/fsm"
+	"github.com/kmsd/kmsd/kms"
+	"github.com/kmsd/kmsd/wire"
+)
+
+// Op describes one operation. The pipeline does everything that is common to
+// operations from these fields; the handler does what is unique to this one.
+// Exactly one of Read and Write is set.
+type Op[In, Out any] struct {
+	Service string // AWS name of the service: "kms", "sts"
+	Name    string // the API's name of the operation
+	// Once tells that a second application of the same call would give another
+	// result: retries of one SDK call then make one command.
+	Once bool
+	// Open tells that no permission is needed (sts:GetCallerIdentity).
+	Open bool
+	// Identity is the action where only identity policies decide, such as
+	// kms:CreateKey; empty when the actions of Keys decide.
+	Identity string
+	// Keys are the keys that the call names, in the order in which they are
+	// checked.
+	Keys []KeyRule[In]
+	// Check refuses combinations of parameters that need no state.
+	Check func(*In) error
+	// DryRun tells whether the call asks for a dry run; nil where the operation
+	// has none.
+	DryRun func(*In) bool
+	// GrantTokens returns the grant tokens of the call; nil where the operation
+	// takes none.
+	GrantTokens func(*In) []string
+	// Params adds the request parameters that CloudTrail shows.
+	Params func(*In, *audit.Params)
+	// Read answers from the View. It changes nothing.
+	Read func(context.Context, *Request, *In) (*Out, error)
+	// Write runs on the leader and returns the command and the answer that is
+	// true once the command has been applied.
+	Write func(context.Context, *Request, *In) (fsm.Args, *Out, error)
+	// Repeat renders the answer of a Write that was applied before; nil where
+	// there is none to render.
+	Repeat func(*Request, *fsm.Once) (*Out, error)
+}
+
+// None is the output of operations that have none.
+type None struct{}
+
+// KeyRule says how a call names a key and what must hold of it.
+type KeyRule[In any] struct {
+	// ID returns the identifier as sent, "" if absent.
+	ID func(*In) string
+	// Blob returns the ciphertext that names its key (Decrypt, ReEncrypt); nil
+	// where no ciphertext does.
+	Blob func(*In) []byte
+	// Optional tells that the call may leave the key out.
+	Optional bool
+	// Aliases tells that alias names and alias ARNs are accepted.
+	Aliases bool
+	// Action is checked against the key: "kms:Encrypt".
+	Action string
+	// CrossAccount tells that callers of other accounts may be allowed.
+	CrossAccount bool
+	// Usage is the key usage that the operation needs, "" for any.
+	Usage kms.KeyUsage
+	// States are the key states in which the operation works.
+	States States
+}
+
+// Row is an Op without its types: what the pipeline runs.
+type Row struct {
+	Service, Name  string
+	Write          bool
+	Once           bool
+	Open           bool
+	Identity       string
+	CrossAccount   bool
+	HasDryRun      bool
+	keys           []keyRule
+	decode         func(body []byte) (any, error)
+	check          func(in any) error
+	dryRun         func(in any) bool
+	grantTokens    func(in any) []string
+	params         func(in any, p *audit.Params)
+	read           func(context.Context, *Request, any) (output, error)
+	write          func(context.Context, *Request, any) (fsm.Args, output, error)
+	repeat         func(*Request, *fsm.Once) (output, error)
+	resourcesEmpty bool
+}
+
+// keyRule is a KeyRule without its type.
+type keyRule struct {
+	id           func(in any) string
+	blob         func(in any) []byte
+	optional     bool
+	aliases      bool
+	action       string
+	crossAccount bool
+	usage        kms.KeyUsage
+	states       States
+}
+
+// output renders an answer's body; nil is an empty body.
+type output func(dst []byte) []byte
+
+// replySize is the first allocation of an answer's body, in bytes: enough for a
+// data key and its ciphertext.
+const replySize = 1024
+
+func (o output) body() []byte {
+	if o == nil {
+		return nil
+	}
+	return o(make([]byte, 0, replySize))
+}
+
+// Row erases the types. It panics when the description contradicts itself, which
+// a test of the table finds.
+func (o Op[In, Out]) Row() *Row {
+	_, decodes := any(new(In)).(wire.Request)
+	guarded := o.Identity != "" || len(o.Keys) > 0
+	if !decodes || guarded == o.Open || (o.Read == nil) == (o.Write == nil) {
+		panic("kmsd: operation " + o.Name + " is not described completely")
+	}
+	row := &Row{
+		Service: o.Service, Name: o.Name, Write: o.Write != nil, Once: o.Once, Open: o.Open, Identity: o.Identity,
+		HasDryRun: o.DryRun != nil, resourcesEmpty: o.Identity != "",
+		decode: func(body []byte) (any, error) {
+			in := new(In)
+			return in, decodeError(any(in).(wire.Request).Decode(body))
+		},
+		check:       func(in any) error { return call(o.Check, in) },
+		dryRun:      func(in any) bool { return call(o.DryRun, in) },
+		grantTokens: func(in any) []string { return call(o.GrantTokens, in) },
+		params: func(in any, p *audit.Params) {
+			if o.Params != nil {
+				o.Params(in.(*In), p)
+			}
+		},
+	}
+	for _, k := range o.Keys {
+		row.CrossAccount = row.CrossAccount || k.CrossAccount
+		row.keys = append(row.keys, k.erase())
+	}
+	row.setHandlers(o.handlers())
+	return row
+}
+
+// call runs f on the typed input, or returns zero where there is no f.
+func call[In, R any](f func(*In) R, in any) (zero R) {
+	if f == nil {
+		return zero
+	}
+	return f(in.(*In))
+}
+
+func (k KeyRule[In]) erase() keyRule {
+	rule := keyRule{
+		id:       func(in any) string { return call(k.ID, in) },
+		optional: k.Optional, aliases: k.Aliases, action: k.Action, crossAccount: k.CrossAccount, usage: k.Usage, states: k.States,
+	}
+	if k.Blob != nil {
+		rule.blob = func(in any) []byte { return k.Blob(in.(*In)) }
+	}
+	return rule
+}
+
+type handlers struct {
+	read   func(context.Context, *Request, any) (output, error)
+	write  func(context.Context, *Request, any) (fsm.Args, output, error)
+	repeat func(*Request, *fsm.Once) (output, error)
+}
+
+func (r *Row) setHandlers(h handlers) { r.read, r.write, r.repeat = h.read, h.write, h.repeat }
+
+func (o Op[In, Out]) handlers() handlers {
+	return handlers{
+		read: func(ctx context.Context, r *Request, in any) (output, error) {
+			out, err := o.Read(ctx, r, in.(*In))
+			return render(out), err
+		},
+		write: func(ctx context.Context, r *Request, in any) (fsm.Args, output, error) {
+			args, out, err := o.Write(ctx, r, in.(*In))
+			return args, render(out), err
+		},
+		repeat: func(r *Request, once *fsm.Once) (output, error) {
+			if o.Repeat == nil {
+				return nil, nil
+			}
+			out, err := o.Repeat(r, once)
+			return render(out), err
+		},
+	}
+}
+
+func render[Out any](out *Out) output {
+	if out == nil {
+		return nil
+	}
+	switch out := any(out).(type) {
+	case wire.Response:
+		return out.AppendJSON
+	case wire.XMLResponse:
+		return out.AppendXML
+	case *None:
+		return nil
+	}
+	panic(fmt.Sprintf("kmsd: %T cannot be rendered", out))
+}
+
+// decodeError turns the wire package's errors into the answers for the client.
+func decodeError(err error) error {
+	var serialization *wire.SerializationError
+	var constraint *wire.ConstraintError
+	switch {
+	case errors.As(err, &serialization):
+		return &kms.Error{Code: kms.CodeSerialization, Message: serialization.Message}
+	case errors.As(err, &constraint):
+		return &kms.Error{Code: kms.CodeValidation, Message: constraint.Error()}
+	}
+	return err
+}

@@ -1,0 +1,133 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/kmsd/kmsd/audit"
+	"github.com/kmsd/kmsd/fsm"
+	"github.com/kmsd/kmsd/kms"
+)
+
+// Cluster is what the service needs of the node it runs on. Errors are the
+// sentinels of package kms; anything else is a fault of this node.
+type Cluster interface {
+	// Propose replicates a command, on the leader only. It returns when the
+	// command has been applied here and by every member that could serve a read.
+	// kms.ErrNotLeader and kms.ErrUnavailable tell that nothing was proposed,
+	// kms.ErrOutcomeUnknown that nobody can say.
+	Propose(ctx context.Context, cmd fsm.Command) (fsm.Result, uint64, error)
+	// Forward hands bytes to Execute on the leader, which may be this node, and
+	// retries with the same bytes while the outcome is open.
+	Forward(ctx context.Context, call []byte) ([]byte, error)
+	// View returns the state, after proving that it is fresh.
+	View(ctx context.Context) (*fsm.View, error)
+	// Settle waits until every node serves the state up to the index.
+	Settle(ctx context.Context, index uint64) error
+}
+
+// Keys opens the secrets that replicated records hold.
+type Keys interface {
+	Open(purpose, id string, sealed []byte) ([]byte, error)
+}
+
+// Trail is the durable audit log.
+type Trail interface {
+	// Append returns when the record has been written.
+	Append(ctx context.Context, r *audit.Record) error
+	// Healthy returns nil while records can be written.
+	Healthy() error
+}
+
+// Config holds what a Service is made of. All fields are required.
+type Config struct {
+	Cluster Cluster
+	Keys    Keys
+	Trail   Trail
+	Rows    []*Row
+	Logger  *slog.Logger
+	Now     func() time.Time
+}
+
+// Service answers authenticated calls. It is safe for concurrent use.
+type Service struct {
+	cluster  Cluster
+	keys     Keys
+	trail    Trail
+	rows     map[rowKey]*Row
+	log      *slog.Logger
+	now      func() time.Time
+	pool     *pool
+	policies sync.Map // [32]byte → iam.KeyPolicy
+	recorded recorded
+}
+
+type rowKey struct{ service, name string }
+
+// The admission of symmetric work: more calls at once than this only queue for
+// the processor.
+const (
+	callsPerCPU  = 64
+	queuedPerCPU = 1024
+	maxQueueing  = time.Second
+)
+
+// New returns a service. It panics on a table with an operation twice.
+func New(cfg Config) *Service {
+	cpus := int64(runtime.GOMAXPROCS(0))
+	s := &Service{
+		cluster: cfg.Cluster, keys: cfg.Keys, trail: cfg.Trail, log: cfg.Logger, now: cfg.Now,
+		rows: make(map[rowKey]*Row, len(cfg.Rows)),
+		pool: newPool(cpus*callsPerCPU, cpus*queuedPerCPU, maxQueueing),
+	}
+	for _, row := range cfg.Rows {
+		k := rowKey{row.Service, row.Name}
+		if s.rows[k] != nil {
+			panic("kmsd: operation " + row.Name + " described twice")
+		}
+		s.rows[k] = row
+	}
+	return s
+}
+
+// Knows tells whether the operation of the AWS service is served.
+func (s *Service) Knows(service, operation string) bool {
+	return s.rows[rowKey{service, operation}] != nil
+}
+
+// Ready returns nil while this node may serve; the error says why not.
+func (s *Service) Ready(ctx context.Context) error {
+	if err := s.trail.Healthy(); err != nil {
+		return errors.New("the audit log cannot be written")
+	}
+	if _, err := s.cluster.View(ctx); err != nil {
+		return errors.New("this node cannot prove that its state is fresh")
+	}
+	return nil
+}
+
+// answer converts an error to what the client receives, and logs what is not for
+// clients.
+func (s *Service) answer(c *Call, err error) *kms.Error {
+	switch {
+	case errors.Is(err, kms.ErrOutcomeUnknown):
+		return &kms.Error{Code: kms.CodeInternal, Message: "The outcome of this request is unknown."}
+	case errors.Is(err, kms.ErrUnavailable), errors.Is(err, kms.ErrNotLeader):
+		return &kms.Error{Code: kms.CodeServiceUnavailable, Message: "The service cannot serve the request now. Nothing was done."}
+	}
+	e, known := kms.AsError(err)
+	if !known {
+		s.log.Error("request failed", "operation", c.Operation, "requestID", c.RequestID, "error", err)
+	}
+	return e
+}
+
+// isTransient tells whether the error is a condition of the cluster, not an
+// answer.
+func isTransient(err error) bool {
+	return errors.Is(err, kms.ErrNotLeader) || errors.Is(err, kms.ErrUnavailable) || errors.Is(err, kms.ErrOutcomeUnknown)
+}

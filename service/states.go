@@ -1,0 +1,56 @@
+package service
+
+import "github.com/kmsd/kmsd/kms"
+
+// States is a set of key states in which an operation works (AWS: "Key states of
+// AWS KMS keys"). What the others answer follows from the state alone.
+type States uint16
+
+const (
+	inEnabled States = 1 << iota
+	inDisabled
+	inPendingDeletion
+	inPendingReplicaDeletion
+	inPendingImport
+	inUnavailable
+	inCreating
+	inUpdating
+)
+
+const (
+	// AnyState is for operations that look at a key or manage what hangs on it.
+	AnyState States = 1<<8 - 1
+	// Usable is for cryptographic operations.
+	Usable = inEnabled | inUpdating
+	// NotPendingDeletion is for new aliases, tags and descriptions.
+	NotPendingDeletion = AnyState &^ (inPendingDeletion | inPendingReplicaDeletion)
+	// Switchable is for EnableKey and DisableKey.
+	Switchable = inEnabled | inDisabled | inUnavailable
+)
+
+var stateBits = map[kms.KeyState]States{
+	kms.Enabled: inEnabled, kms.Disabled: inDisabled,
+	kms.PendingDeletion: inPendingDeletion, kms.PendingReplicaDeletion: inPendingReplicaDeletion,
+	kms.PendingImport: inPendingImport, kms.Unavailable: inUnavailable,
+	kms.Creating: inCreating, kms.Updating: inUpdating,
+}
+
+var stateTexts = map[kms.KeyState]string{
+	kms.PendingDeletion: "pending deletion", kms.PendingReplicaDeletion: "pending replica deletion",
+	kms.PendingImport: "pending import", kms.Unavailable: "unavailable",
+	kms.Creating: "creating", kms.Updating: "updating",
+}
+
+// check returns nil where the set holds the state, otherwise what AWS answers:
+// DisabledException or KMSInvalidStateException.
+func (s States) check(state kms.KeyState, arn string) error {
+	switch bit, ok := stateBits[state]; {
+	case !ok:
+		panic("kmsd: unknown key state " + string(state))
+	case s&bit != 0:
+		return nil
+	case state == kms.Disabled:
+		return &kms.Error{Code: kms.CodeDisabled, Message: arn + " is disabled."}
+	}
+	return &kms.Error{Code: kms.CodeInvalidState, Message: arn + " is " + stateTexts[state] + "."}
+}

@@ -1,0 +1,191 @@
+package service
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+
+	"github.com/kmsd/kmsd/fsm"
+	"github.com/kmsd/kmsd/kms"
+)
+
+// maxAttempts is how often a write is decided anew because the state that it was
+// decided from changed before it was applied.
+const maxAttempts = 8
+
+// forwardWrite sends a decoded write to the leader. The leader records the call;
+// this node does so only when there was no leader to do it, or nobody knows what
+// became of it.
+func (s *Service) forwardWrite(ctx context.Context, r *Request, in any) ([]byte, error) {
+	r.reqKey = requestKey(r.Call, r.row.Once)
+	body, err := s.forward(ctx, r.Call)
+	if isTransient(err) {
+		r.row.params(in, &r.Record.RequestParameters)
+		return nil, s.refuse(ctx, r, err)
+	}
+	return body, err
+}
+
+// executeCall decides a forwarded call on the leader. Transient errors are for
+// the cluster, which retries; all others are recorded answers. The index is the
+// log entry that the answer speaks of, 0 for a refusal that needed none.
+func (s *Service) executeCall(ctx context.Context, c *Call, accessKeyID string) ([]byte, uint64, error) {
+	row := s.rows[rowKey{c.Service, c.Operation}]
+	if row == nil || !row.Write {
+		return nil, 0, kms.ErrNotLeader // a node of another version knows it
+	}
+	in, err := row.decode(c.Body)
+	if err != nil {
+		return nil, 0, kms.ErrNotLeader
+	}
+	var r *Request
+	for range maxAttempts {
+		if r, err = s.begin(ctx, c, row, accessKeyID); err != nil {
+			return nil, 0, err
+		}
+		body, index, err := s.attempt(ctx, r, in)
+		if !errors.Is(err, errConflict) {
+			return body, index, err
+		}
+	}
+	return nil, 0, s.refuseWrite(ctx, r, errThrottled)
+}
+
+// errConflict is returned when the state changed under a decision.
+var errConflict = errors.New("kmsd: the state changed before the command was applied")
+
+// begin opens the leader's own View and finds the caller in it.
+func (s *Service) begin(ctx context.Context, c *Call, row *Row, accessKeyID string) (*Request, error) {
+	view, err := s.cluster.View(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var active bool
+	if _, c.Principal, active = activeKey(view, accessKeyID); active {
+		return s.newRequest(c, row, view), nil
+	}
+	if err := s.cluster.Settle(ctx, view.MaxIndex()); err != nil {
+		return nil, err
+	}
+	return nil, errUnrecognized
+}
+
+// attempt decides the call once.
+func (s *Service) attempt(ctx context.Context, r *Request, in any) ([]byte, uint64, error) {
+	r.row.params(in, &r.Record.RequestParameters)
+	if once, ok := r.View.Once(r.reqKey); ok {
+		return s.repeat(ctx, r, once)
+	}
+	args, out, err := s.plan(ctx, r, in)
+	if err != nil {
+		return nil, 0, s.refuseWrite(ctx, r, err)
+	}
+	return s.propose(ctx, r, args, out)
+}
+
+// plan runs the steps between the exactly-once table and the proposal.
+func (s *Service) plan(ctx context.Context, r *Request, in any) (fsm.Args, output, error) {
+	if err := s.trail.Healthy(); err != nil {
+		return nil, nil, kms.ErrUnavailable
+	}
+	if err := s.admit(ctx, r); err != nil {
+		return nil, nil, err
+	}
+	defer s.pool.leave()
+	if err := s.check(r, in); err != nil {
+		return nil, nil, err
+	}
+	args, out, err := r.row.write(ctx, r, in)
+	if err == nil && r.row.dryRun(in) {
+		err = errDryRun
+	}
+	return args, out, err
+}
+
+// propose replicates the command and answers what became of it.
+func (s *Service) propose(ctx context.Context, r *Request, args fsm.Args, out output) ([]byte, uint64, error) {
+	record, err := r.Record.Encode()
+	if err != nil {
+		return nil, 0, s.refuseWrite(ctx, r, fmt.Errorf("encoding the audit record: %w", err))
+	}
+	recorded := s.recorded.list()
+	cmd, err := fsm.NewCommand(r.reqKey, fsm.Meta{
+		Time: r.Now, RequestID: r.RequestID, Reads: r.View.Reads(), Audit: record, Recorded: recorded,
+	}, args)
+	if err != nil {
+		return nil, 0, s.refuseWrite(ctx, r, err)
+	}
+	result, index, err := s.cluster.Propose(ctx, cmd)
+	if err != nil {
+		return nil, 0, err
+	}
+	s.recorded.forget(recorded)
+	switch {
+	case result.Conflict:
+		return nil, 0, errConflict
+	case result.Repeat != nil:
+		return s.repeat(ctx, r, result.Repeat)
+	case result.Err != nil:
+		r.Record.Err = result.Err
+	}
+	if err := s.record(ctx, r, index); err != nil {
+		return nil, 0, err
+	}
+	if result.Err != nil {
+		return nil, index, result.Err
+	}
+	return out.body(), index, nil
+}
+
+// record writes the record of an applied command. When that fails, the command's
+// own copy stays in replicated state and the next leader writes it; the client
+// hears that the outcome is unknown, because no reply goes without a record.
+func (s *Service) record(ctx context.Context, r *Request, index uint64) error {
+	if err := s.trail.Append(ctx, &r.Record); err != nil {
+		s.log.Error("audit record not written", "requestID", r.RequestID, "index", index, "error", err)
+		return kms.ErrOutcomeUnknown
+	}
+	s.recorded.add(index)
+	return nil
+}
+
+// repeat answers a call whose command was applied before.
+func (s *Service) repeat(ctx context.Context, r *Request, once *fsm.Once) ([]byte, uint64, error) {
+	if r.View.Index() < once.Index {
+		view, err := s.cluster.View(ctx)
+		if err != nil {
+			return nil, 0, kms.ErrOutcomeUnknown
+		}
+		r.View = view
+	}
+	out, err := r.row.repeat(r, once)
+	if err != nil {
+		return nil, 0, s.refuseWrite(ctx, r, err)
+	}
+	if err := s.cluster.Settle(ctx, max(r.View.MaxIndex(), once.Index)); err != nil {
+		return nil, 0, err
+	}
+	r.Record.Repeat(once.RequestID)
+	if err := s.trail.Append(ctx, &r.Record); err != nil {
+		return nil, 0, kms.ErrOutcomeUnknown
+	}
+	return out.body(), once.Index, nil
+}
+
+// refuseWrite is refuse for the leader: what the cluster retries is not recorded.
+func (s *Service) refuseWrite(ctx context.Context, r *Request, err error) error {
+	if isTransient(err) {
+		return err
+	}
+	return s.refuse(ctx, r, err)
+}
+
+// NewUUID returns a random UUID (RFC 9562, version 4) in lower case.
+func NewUUID() string {
+	var b [16]byte
+	rand.Read(b[:])
+	b[6] = b[6]&0x0f | 0x40
+	b[8] = b[8]&0x3f | 0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[0:4], b[4:6], b[6:8], b[8:10], b[10:16])
+}
