@@ -104,7 +104,12 @@ func TestShutdownGivesUp(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		f := newFakeService(t)
-		f.do = func(ctx context.Context, _ *httpapi.Call) ([]byte, error) { <-ctx.Done(); return nil, ctx.Err() }
+		entered := make(chan struct{})
+		f.do = func(ctx context.Context, _ *httpapi.Call) ([]byte, error) {
+			close(entered)
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}
 		s := newServer(t, f)
 		l := newPipeListener()
 		served := make(chan error, 1)
@@ -113,6 +118,7 @@ func TestShutdownGivesUp(t *testing.T) {
 		if _, err := io.WriteString(busy, handSigned(t, "Content-Length: 2", "{}", "{}")); err != nil {
 			t.Fatal(err)
 		}
+		<-entered
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		if err := s.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
