@@ -120,6 +120,9 @@ func (m *Machine) decide(index uint64, cmd Command) (Result, error) {
 	if index <= s.index {
 		return Result{}, fmt.Errorf("%w: the state is at index %d", ErrInconsistent, s.index)
 	}
+	if len(cmd.Body) > MaxBody {
+		return Result{}, fmt.Errorf("%w: more than %d bytes", ErrUndecodable, MaxBody)
+	}
 	meta, args, err := e.open(cmd.Body)
 	if err != nil {
 		return Result{}, err

@@ -40,10 +40,10 @@ type registryKey struct {
 	v uint8
 }
 
-type registry struct{ entries map[registryKey]entry }
+type registry struct{ versions map[registryKey]entry }
 
 func (r *registry) find(t Type, v uint8) (entry, bool) {
-	e, ok := r.entries[registryKey{t, v}]
+	e, ok := r.versions[registryKey{t, v}]
 	return e, ok
 }
 
@@ -58,10 +58,10 @@ func register[A any, P argsOf[A]](r *registry, t Type, v uint8, apply func(*txn,
 	if _, ok := r.find(t, v); ok {
 		panic(fmt.Sprintf("kmsd: command type %d version %d registered twice", t, v))
 	}
-	if r.entries == nil {
-		r.entries = map[registryKey]entry{}
+	if r.versions == nil {
+		r.versions = map[registryKey]entry{}
 	}
-	r.entries[registryKey{t, v}] = entry{
+	r.versions[registryKey{t, v}] = entry{
 		open: func(body []byte) (*Meta, Args, error) {
 			var b struct {
 				_    struct{} `cbor:",toarray"`

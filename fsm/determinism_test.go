@@ -1,0 +1,186 @@
+package fsm_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/kmsd/kmsd/fsm"
+	"github.com/kmsd/kmsd/kms"
+)
+
+// TestDeterminism feeds random commands to one machine singly, to a second in
+// batches, and to a third that is a restored snapshot from somewhere in the
+// middle on. KMSD_TEST_SEED repeats one run.
+func TestDeterminism(t *testing.T) {
+	t.Parallel()
+	seeds := []uint64{1, 2, 3, 4, rand.Uint64(), rand.Uint64()}
+	if s, err := strconv.ParseUint(os.Getenv("KMSD_TEST_SEED"), 10, 64); err == nil {
+		seeds = []uint64{s}
+	}
+	for _, seed := range seeds {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			testDeterminism(t, &generator{t: t, rng: rand.New(rand.NewPCG(seed, 0)), time: start})
+		})
+	}
+}
+
+func testDeterminism(t *testing.T, g *generator) {
+	single, batched, restored := fsm.New(), fsm.New(), fsm.New()
+	var indexes []uint64
+	var cmds []fsm.Command
+	var want []fsm.Result
+	outcomes := map[string]int{}
+	const steps = 3000
+	for step := range steps {
+		index := single.Index() + 1 + g.rng.Uint64N(2)
+		cmd := g.command(single, step)
+		before := single.TableDigests()
+		r := single.Apply(index, cmd)
+		checkUnchanged(t, single, before, cmd, r)
+		outcomes[outcome(r)]++
+		if diff := cmp.Diff(restored.Apply(index, cmd), r); diff != "" {
+			t.Fatalf("step %d, restored: -got+want:\n%s", step, diff)
+		}
+		indexes, cmds, want = append(indexes, index), append(cmds, cmd), append(want, r)
+		if g.rng.IntN(20) == 0 || step == steps-1 {
+			if diff := cmp.Diff(batched.ApplyBatch(indexes, cmds), want); diff != "" {
+				t.Fatalf("step %d, batched: -got+want:\n%s", step, diff)
+			}
+			indexes, cmds, want = nil, nil, nil
+			equal(t, batched, single)
+		}
+		if g.rng.IntN(500) == 0 {
+			restored = restore(t, persist(t, restored))
+		}
+		if t.Failed() {
+			t.Fatalf("at step %d", step)
+		}
+	}
+	equal(t, restored, single)
+	if diff := cmp.Diff(persist(t, restored), persist(t, single)); diff != "" {
+		t.Errorf("snapshots: -got+want:\n%s", diff)
+	}
+	for name, m := range map[string]*fsm.Machine{"batched": batched, "restored": restored, "rebuilt": restore(t, persist(t, single))} {
+		if diff := cmp.Diff(m.DumpIndexes(), single.DumpIndexes()); diff != "" {
+			t.Errorf("ordered indexes, %s: -got+want:\n%s", name, diff)
+		}
+	}
+	for _, o := range []string{"applied", "refused", "conflict", "repeat"} {
+		if outcomes[o] < steps/50 {
+			t.Errorf("only %d commands of %d ended as %s: the test tests little", outcomes[o], steps, o)
+		}
+	}
+}
+
+func outcome(r fsm.Result) string {
+	switch {
+	case r.Fatal != nil:
+		return "fatal"
+	case r.Conflict:
+		return "conflict"
+	case r.Repeat != nil:
+		return "repeat"
+	case r.Err != nil:
+		return "refused"
+	}
+	return "applied"
+}
+
+// checkUnchanged checks that a command that was not applied changed nothing but
+// pending audit records.
+func checkUnchanged(t *testing.T, m *fsm.Machine, before map[string]string, cmd fsm.Command, r fsm.Result) {
+	t.Helper()
+	if r.Fatal != nil {
+		t.Fatalf("command %d: %v", cmd.Type, r.Fatal)
+	}
+	if outcome(r) == "applied" {
+		return
+	}
+	meta, _, err := fsm.OpenCommand(cmd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	after := m.TableDigests()
+	if len(meta.Recorded) > 0 || len(meta.Audit) > 0 && r.Err != nil {
+		before["pendingAudit"] = after["pendingAudit"]
+	}
+	if diff := cmp.Diff(after, before); diff != "" {
+		t.Errorf("command %d was not applied (%s): -got+want:\n%s", cmd.Type, outcome(r), diff)
+	}
+}
+
+// generator draws commands over a few names, so that they meet.
+type generator struct {
+	t    *testing.T
+	rng  *rand.Rand
+	time int64
+	old  *fsm.View
+}
+
+func (g *generator) command(m *fsm.Machine, step int) fsm.Command {
+	if step == 0 {
+		gen := genesis()
+		gen.Config = &fsm.Config{KeysPerRegion: 8, AliasesPerKey: 3}
+		return command(g.t, fsm.ReqKey{}, fsm.Meta{Time: g.time}, gen)
+	}
+	switch g.rng.IntN(40) {
+	case 0:
+		g.time += 16 * 60 * 1000
+	case 1:
+		g.time -= 5000
+	default:
+		g.time += g.rng.Int64N(2000)
+	}
+	if g.old == nil || g.rng.IntN(3) == 0 {
+		g.old = m.View()
+	}
+	args := g.args(m)
+	meta := fsm.Meta{Time: g.time, RequestID: strconv.Itoa(step), Reads: g.old.Reads()}
+	if g.rng.IntN(2) == 0 {
+		meta.Audit = []byte("record " + meta.RequestID)
+	}
+	for range g.rng.IntN(4) {
+		meta.Recorded = append(meta.Recorded, g.rng.Uint64N(m.Index()+1))
+	}
+	var key fsm.ReqKey
+	if g.rng.IntN(3) > 0 {
+		key[0], key[1] = 1, byte(g.rng.IntN(200))
+	}
+	return command(g.t, key, meta, args)
+}
+
+func (g *generator) args(m *fsm.Machine) fsm.Args {
+	i, j := 1+g.rng.IntN(12), 1+g.rng.IntN(12)
+	name := strconv.Itoa(g.rng.IntN(15))
+	switch g.rng.IntN(12) {
+	case 0, 1:
+		c := createKey(i)
+		if g.rng.IntN(4) == 0 {
+			c.Key.Manager = kms.ManagerAWS
+		}
+		if g.rng.IntN(2) == 0 {
+			c.Tags = nil
+		}
+		return c
+	case 2, 3:
+		g.old.Key(region, keyID(i))
+		return setState(i, g.rng.IntN(2) == 0)
+	case 4, 5, 6:
+		return createAlias(name, i)
+	case 7:
+		g.old.Alias(account, region, "alias/"+name)
+		return fsm.UpdateAlias(createAlias(name, j))
+	case 8, 9:
+		return fsm.DeleteAlias{Account: account, Region: region, Name: "alias/" + name}
+	case 10:
+		index, digest := m.Check()
+		return fsm.HashCheck{PrevIndex: index, PrevDigest: digest}
+	}
+	return fsm.LeaderOpen{Term: 1 + g.rng.Uint64N(100), NodeID: "node-a"}
+}

@@ -1,0 +1,249 @@
+package fsm_test
+
+import (
+	"bytes"
+	"encoding/hex"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+	"testing/iotest"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/kmsd/kmsd/fsm"
+)
+
+// populated returns a machine with records in every table.
+func populated(t testing.TB) *driver {
+	t.Helper()
+	d := started(t, nil)
+	for i := 1; i <= 5; i++ {
+		d.with(fsm.ReqKey{byte(i)}, fsm.Meta{RequestID: "request", Audit: []byte("record")}, createKey(i))
+		d.with(fsm.ReqKey{}, fsm.Meta{}, createAlias(string(rune('a'+i)), i))
+	}
+	d.with(fsm.ReqKey{99}, fsm.Meta{Audit: []byte("refused")}, setState(77, true))
+	d.ok(fsm.HashCheck{})
+	d.ok(setState(2, false))
+	d.ok(fsm.DeleteAlias{Account: account, Region: region, Name: "alias/c"})
+	for name, n := range d.TableSizes() {
+		if n == 0 {
+			t.Errorf("table %s is not covered", name)
+		}
+	}
+	return d
+}
+
+func persist(t testing.TB, m *fsm.Machine) []byte {
+	t.Helper()
+	var buf bytes.Buffer
+	if err := m.Snapshot().Persist(&buf); err != nil {
+		t.Fatal(err)
+	}
+	return buf.Bytes()
+}
+
+func restore(t testing.TB, data []byte) *fsm.Machine {
+	t.Helper()
+	m := fsm.New()
+	if err := m.Restore(iotest.HalfReader(bytes.NewReader(data))); err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// equal compares two machines in everything that can be seen.
+func equal(t testing.TB, got, want *fsm.Machine) {
+	t.Helper()
+	if diff := cmp.Diff(got.TableDigests(), want.TableDigests()); diff != "" {
+		t.Errorf("tables: -got+want:\n%s", diff)
+	}
+	if got.Digest() != want.Digest() || got.Index() != want.Index() {
+		t.Errorf("digest %x at %d, want %x at %d", got.Digest(), got.Index(), want.Digest(), want.Index())
+	}
+	gi, gd := got.Check()
+	wi, wd := want.Check()
+	if gi != wi || gd != wd {
+		t.Errorf("check %x at %d, want %x at %d", gd, gi, wd, wi)
+	}
+}
+
+func TestSnapshotRoundTrip(t *testing.T) {
+	t.Parallel()
+	d := populated(t)
+	data := persist(t, d.Machine)
+	m := restore(t, data)
+	equal(t, m, d.Machine)
+	if diff := cmp.Diff(persist(t, m), data); diff != "" {
+		t.Errorf("persisted again: -got+want:\n%s", diff)
+	}
+	if diff := cmp.Diff(m.View().PendingAudit(0, 100), d.View().PendingAudit(0, 100)); diff != "" {
+		t.Errorf("pending audit: -got+want:\n%s", diff)
+	}
+	empty := restore(t, persist(t, fsm.New()))
+	equal(t, empty, fsm.New())
+}
+
+// TestSnapshotGolden reads a snapshot of format 1 as an earlier build wrote it.
+func TestSnapshotGolden(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join("testdata", "snapshot-1.hex")
+	d := populated(t)
+	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) && *writeGolden {
+		if err := os.WriteFile(path, []byte(hex.EncodeToString(persist(t, d.Machine))+"\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	data := readHex(t, path)
+	equal(t, restore(t, data), d.Machine)
+	if !bytes.Equal(persist(t, d.Machine), data) {
+		t.Error("the encoding of snapshots changed")
+	}
+}
+
+// TestRestoreRefuses every damaged snapshot and keeps the old state.
+func TestRestoreRefuses(t *testing.T) {
+	t.Parallel()
+	data := persist(t, populated(t).Machine)
+	old := started(t, nil)
+	digest := old.Digest()
+	check := func(what string, at int, damaged []byte) {
+		err := old.Restore(bytes.NewReader(damaged))
+		if !errors.Is(err, fsm.ErrUndecodable) && !errors.Is(err, fsm.ErrInconsistent) {
+			t.Errorf("%s at byte %d: got %v", what, at, err)
+		}
+	}
+	for i := range data {
+		damaged := bytes.Clone(data)
+		damaged[i] ^= 1 << (i % 8)
+		check("flipped bit", i, damaged)
+		if i%5 == 0 {
+			check("cut", i, data[:i])
+		}
+	}
+	check("trailing byte", len(data), append(bytes.Clone(data), 0))
+	broken := errors.New("broken disk")
+	if err := old.Restore(iotest.ErrReader(broken)); !errors.Is(err, broken) {
+		t.Errorf("read error: got %v, want it wrapped", err)
+	}
+	late := iotest.DataErrReader(&failingReader{bytes.NewReader(data), broken})
+	if err := old.Restore(late); !errors.Is(err, broken) {
+		t.Errorf("error instead of the end: got %v, want it wrapped", err)
+	}
+	if old.Digest() != digest || old.Index() != 1 {
+		t.Error("a refused snapshot changed the state")
+	}
+	old.ok(createKey(1))
+}
+
+// failingReader returns err where its reader ends, as a stream does whose last
+// chunk does not verify.
+type failingReader struct {
+	r   *bytes.Reader
+	err error
+}
+
+func (f *failingReader) Read(p []byte) (int, error) {
+	if f.r.Len() == 0 {
+		return 0, f.err
+	}
+	return f.r.Read(p)
+}
+
+func TestPersistReportsErrors(t *testing.T) {
+	t.Parallel()
+	full := errors.New("disk full")
+	err := populated(t).Snapshot().Persist(writerFunc(func([]byte) (int, error) { return 0, full }))
+	if !errors.Is(err, full) {
+		t.Errorf("got %v, want it wrapped", err)
+	}
+}
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
+
+// TestRestoreGoesOn: a restored machine takes the entries that follow, and only
+// those.
+func TestRestoreGoesOn(t *testing.T) {
+	t.Parallel()
+	d := populated(t)
+	m := restore(t, persist(t, d.Machine))
+	cmd := command(t, fsm.ReqKey{50}, fsm.Meta{Time: d.time}, createKey(20))
+	for _, machine := range []*fsm.Machine{m, d.Machine} {
+		if r := machine.Apply(d.Index()+1, cmd); r.Fatal != nil || r.Err != nil {
+			t.Fatalf("got %+v", r)
+		}
+		if machine == d.Machine {
+			break
+		}
+		if r := machine.Apply(3, cmd); !errors.Is(r.Fatal, fsm.ErrInconsistent) {
+			t.Errorf("an old index: got %v", r.Fatal)
+		}
+	}
+	equal(t, m, d.Machine)
+	if err := m.Restore(bytes.NewReader(persist(t, d.Machine))); err != nil {
+		t.Fatal(err)
+	}
+	if r := m.Apply(d.Index()+1, command(t, fsm.ReqKey{}, fsm.Meta{}, createKey(21))); r.Fatal != nil {
+		t.Errorf("a stopped machine after Restore: %v", r.Fatal)
+	}
+}
+
+func TestHashCheck(t *testing.T) {
+	t.Parallel()
+	a, b := started(t, nil), started(t, nil)
+	both := func(args fsm.Args) (fsm.Result, fsm.Result) {
+		t.Helper()
+		cmd := command(t, fsm.ReqKey{}, fsm.Meta{Time: start}, args)
+		index := a.Index() + 1
+		return a.Apply(index, cmd), b.Apply(index, cmd)
+	}
+	if i, d := a.Check(); i != 0 || d != [32]byte{} {
+		t.Errorf("Check before the first: got %d %x", i, d)
+	}
+	both(createKey(1))
+	both(fsm.HashCheck{})
+	digest := a.Digest()
+	both(setState(1, false))
+	both(fsm.PruneAudit{})
+	index, sum := a.Check()
+	if index != 3 || sum != digest {
+		t.Errorf("Check: got %x at %d, want %x at 3", sum, index, digest)
+	}
+	if ra, rb := both(fsm.HashCheck{PrevIndex: index, PrevDigest: sum}); ra.Fatal != nil || rb.Fatal != nil {
+		t.Fatalf("equal states: %v, %v", ra.Fatal, rb.Fatal)
+	}
+	// Checks of two leaders cross: nothing to compare with.
+	if ra, rb := both(fsm.HashCheck{PrevIndex: index, PrevDigest: [32]byte{1}}); ra.Fatal != nil || rb.Fatal != nil {
+		t.Fatalf("crossed checks: %v, %v", ra.Fatal, rb.Fatal)
+	}
+	k := createKey(1).Key
+	b.OverwriteKey(k)
+	a.Skip(b.Index())
+	both(fsm.HashCheck{})
+	m := restore(t, persist(t, b.Machine)) // the memory of the check survives a snapshot
+	index, sum = a.Check()
+	ra, rb := both(fsm.HashCheck{PrevIndex: index, PrevDigest: sum})
+	if ra.Fatal != nil || !errors.Is(rb.Fatal, fsm.ErrDiverged) {
+		t.Errorf("different states: got %v, %v, want the second to have diverged", ra.Fatal, rb.Fatal)
+	}
+	cmd := command(t, fsm.ReqKey{}, fsm.Meta{Time: start}, fsm.HashCheck{PrevIndex: index, PrevDigest: sum})
+	if r := m.Apply(a.Index(), cmd); !errors.Is(r.Fatal, fsm.ErrDiverged) {
+		t.Errorf("different states, restored: got %v", r.Fatal)
+	}
+}
+
+func FuzzRestore(f *testing.F) {
+	f.Add(persist(f, populated(f).Machine))
+	f.Add(persist(f, fsm.New()))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		m := fsm.New()
+		if err := m.Restore(bytes.NewReader(data)); err != nil {
+			return
+		}
+		if !bytes.Equal(persist(t, m), data) && len(data) > 0 {
+			t.Error("what was restored persists differently")
+		}
+	})
+}
