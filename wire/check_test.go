@@ -2,6 +2,7 @@ package wire_test
 
 import (
 	"errors"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -31,6 +32,29 @@ func TestPatternsMatchTheWholeValue(t *testing.T) {
 		c.OptionalText("x", &v, &rule)
 		if got := c.Err() == nil; got != ok {
 			t.Errorf("%q: got satisfied %t, want %t", v, got, ok)
+		}
+	}
+}
+
+// TestPatternsMatchLikeRegexp compares every character with the regexp package.
+func TestPatternsMatchLikeRegexp(t *testing.T) {
+	t.Parallel()
+	for _, p := range []string{
+		`[a-c]+`, `[a-c]*`, `^[\w+=,.@:/-]+$`, `[\x{0009}\x{000A}\x{000D}\x{0020}-\x{00FF}]+`, `[^a]+`, `^[a-z]+`, `[a-z]+$`, `[a]+b`, `(?i)[k]+`,
+		`[a-c]{2}`, `a+`, `^[^\n\x{85}]*$`,
+	} {
+		want := regexp.MustCompile(`\A(?:` + p + `)\z`)
+		rule := wire.TextRule{Pattern: wire.MustPattern(p, p)}
+		values := []string{"", "ab", "aa", "ab\n", "\nab", "a\x00", "\U0010FFFF"}
+		for char := range rune(0x300) {
+			values = append(values, string(char), "a"+string(char))
+		}
+		for _, v := range values {
+			var c wire.Checker
+			c.OptionalText("x", &v, &rule)
+			if got := c.Err() == nil; got != want.MatchString(v) {
+				t.Errorf("%s, %q: got satisfied %t, want %t", p, v, got, !got)
+			}
 		}
 	}
 }

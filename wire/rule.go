@@ -1,8 +1,6 @@
 package wire
 
 import (
-	"fmt"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -38,22 +36,6 @@ type ListRule struct {
 	Element  *TextRule
 }
 
-// A Pattern is a regular expression of the model. It must match a whole value.
-type Pattern struct {
-	source string
-	re     *regexp.Regexp
-}
-
-// MustPattern returns the pattern that messages show as source. re2 is the same
-// expression in Go's syntax. It panics when re2 does not compile.
-func MustPattern(source, re2 string) *Pattern {
-	re, err := regexp.Compile(`\A(?:` + re2 + `)\z`)
-	if err != nil {
-		panic(fmt.Sprintf("kmsd: compiling the model's pattern %q: %v", source, err))
-	}
-	return &Pattern{source: source, re: re}
-}
-
 // broken returns the texts of the constraints that v does not satisfy.
 func (t *TextRule) broken(v string) []string {
 	var out []string
@@ -62,7 +44,7 @@ func (t *TextRule) broken(v string) []string {
 	} else if n < t.Min {
 		out = append(out, minLength(t.Min))
 	}
-	if t.Pattern != nil && !t.Pattern.re.MatchString(v) {
+	if t.Pattern != nil && !t.Pattern.matches(v) {
 		out = append(out, t.Pattern.text())
 	}
 	if t.Values != nil && !slices.Contains(t.Values, v) {
@@ -94,8 +76,6 @@ func (t *TextRule) enumText() string {
 	}
 	return "Member must satisfy enum value set: " + bracketed(listed)
 }
-
-func (p *Pattern) text() string { return "Member must satisfy regular expression pattern: " + p.source }
 
 func maxLength(n int) string {
 	return "Member must have length less than or equal to " + strconv.Itoa(n)

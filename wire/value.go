@@ -46,7 +46,7 @@ func (r *Reader) OptionalText() *string {
 	return &s
 }
 
-// Enum reads a string and, when it is one of values, returns that instead of a
+// Enum reads a string and, when it is one of rule's values, returns that instead of a
 // copy of it. It returns Absent for null.
 func (r *Reader) Enum(rule *TextRule) string {
 	b, ok := r.scalarText(typeText)
@@ -65,7 +65,7 @@ func (r *Reader) Blob() []byte {
 	}
 	out := make([]byte, base64.StdEncoding.DecodedLen(len(b)))
 	n, err := strictBase64.Decode(out, b)
-	if err != nil || bytes.ContainsAny(b, "\r\n") {
+	if err != nil || bytes.IndexByte(b, '\n') >= 0 || bytes.IndexByte(b, '\r') >= 0 {
 		r.fail(messageBase64)
 		return nil
 	}

@@ -8,9 +8,9 @@ import (
 
 // Java's classes where Go's differ, written for the inside of a bracket.
 const (
-	javaSpace       = ` \t\n\x0B\f\r`
-	javaLineBreaks  = `\n\r\x{85}\x{2028}\x{2029}`
-	unicodeEscapeAt = 4 // hex digits after \u
+	javaSpace      = ` \t\n\x0B\f\r`
+	javaLineBreaks = `\n\r\x{85}\x{2028}\x{2029}`
+	hexDigits      = 4 // after \u
 )
 
 // translatePattern returns a pattern of the model, which is Java's, in Go's
@@ -24,7 +24,9 @@ func translatePattern(p string) (string, error) {
 			i++
 			size := translateEscape(&out, p[i:], inClass)
 			i += size
-		case c == '[' && !inClass:
+		case inClass && (c == '[' || strings.HasPrefix(p[i:], "&&")):
+			return "", fmt.Errorf("translating pattern %q: operations on classes are not supported", p)
+		case c == '[':
 			inClass = true
 			out.WriteByte(c)
 		case c == ']' && inClass:
@@ -46,9 +48,9 @@ func translatePattern(p string) (string, error) {
 // many bytes follow that character.
 func translateEscape(out *strings.Builder, rest string, inClass bool) int {
 	switch {
-	case rest[0] == 'u' && len(rest) > unicodeEscapeAt:
-		out.WriteString(`\x{` + rest[1:1+unicodeEscapeAt] + `}`)
-		return unicodeEscapeAt
+	case rest[0] == 'u' && len(rest) > hexDigits:
+		out.WriteString(`\x{` + rest[1:1+hexDigits] + `}`)
+		return hexDigits
 	case rest[0] == 's' && inClass:
 		out.WriteString(javaSpace)
 	case rest[0] == 's':
