@@ -168,7 +168,7 @@ func TestCacheKeepsNoErrors(t *testing.T) {
 
 func TestCacheConcurrentGetsShareOneOpen(t *testing.T) {
 	t.Parallel()
-	c, o := crypto.NewMaterialCache(10), &opener{t: t}
+	c, o := crypto.NewMaterialCache(1000), &opener{t: t}
 	started, finish := make(chan struct{}), make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Go(func() {

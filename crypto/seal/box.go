@@ -32,15 +32,21 @@ const (
 	kindFile   = "file"
 )
 
-// box is a kind of seal that holds its AES-256 key in memory.
+// box is a kind of seal that holds its AES-256 key in memory. The key lies in a
+// closure, where no formatter or logger finds it.
 type box struct {
 	kind string
-	key  [keySize]byte
+	key  func() []byte
+}
+
+// newBox takes ownership of key, keySize bytes.
+func newBox(kind string, key []byte) *box {
+	return &box{kind: kind, key: func() []byte { return key }}
 }
 
 // keyID names the key without disclosing it.
 func (b *box) keyID() []byte {
-	mac := hmac.New(sha256.New, b.key[:])
+	mac := hmac.New(sha256.New, b.key())
 	mac.Write([]byte(keyIDInfo))
 	return mac.Sum(nil)[:keyIDSize]
 }
@@ -106,7 +112,7 @@ func bind(head, aad []byte) []byte {
 }
 
 func (b *box) aead() (cipher.AEAD, error) {
-	block, err := aes.NewCipher(b.key[:])
+	block, err := aes.NewCipher(b.key())
 	if err != nil {
 		return nil, fmt.Errorf("building the %s seal's cipher: %w", b.kind, err)
 	}
@@ -117,9 +123,10 @@ func (b *box) aead() (cipher.AEAD, error) {
 	return aead, nil
 }
 
-// newKey fills a key from the operating system's generator, which never fails
+// newKey comes from the operating system's generator, which never fails
 // (crypto/rand).
-func newKey() (key [keySize]byte) {
-	_, _ = rand.Read(key[:])
+func newKey() []byte {
+	key := make([]byte, keySize)
+	_, _ = rand.Read(key)
 	return key
 }

@@ -20,14 +20,14 @@ var _ Sealer = (*File)(nil)
 // seal. When it returns, the file survives a loss of power. It fails when path
 // exists, of which errors.Is(err, fs.ErrExist) tells, or its directory does not.
 func CreateFile(path string) (*File, error) {
-	b := &box{kind: kindFile, key: newKey()}
-	if err := durable.CreateFile(path, b.key[:]); err != nil {
+	key := newKey()
+	if err := durable.CreateFile(path, key); err != nil {
 		if errors.Is(err, fs.ErrExist) {
 			return nil, fmt.Errorf("creating the seal's key file: %s is there already: use it as it is, or name another path: %w", path, fs.ErrExist)
 		}
 		return nil, fmt.Errorf("creating the seal's key file: %w", err)
 	}
-	return &File{b: b}, nil
+	return &File{b: newBox(kindFile, key)}, nil
 }
 
 // OpenFile reads the key file at path. It refuses one that group or others have
@@ -45,9 +45,7 @@ func OpenFile(path string) (*File, error) {
 	case len(key) != keySize:
 		return nil, fmt.Errorf("kmsd: the seal's key file %s has %d bytes, not %d: restore it from its backup", path, len(key), keySize)
 	}
-	b := &box{kind: kindFile, key: [keySize]byte(key)}
-	clear(key)
-	return &File{b: b}, nil
+	return &File{b: newBox(kindFile, key)}, nil
 }
 
 // Seal implements Sealer.

@@ -9,7 +9,7 @@ type Memory struct{ b *box }
 var _ Sealer = (*Memory)(nil)
 
 // NewMemory makes a Memory seal with a random key.
-func NewMemory() *Memory { return &Memory{b: &box{kind: kindMemory, key: newKey()}} }
+func NewMemory() *Memory { return &Memory{b: newBox(kindMemory, newKey())} }
 
 // Seal implements Sealer.
 func (m *Memory) Seal(_ context.Context, rootKey, aad []byte) ([]byte, error) {
