@@ -1,6 +1,7 @@
 package trust
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/tls"
 	"crypto/x509"
@@ -65,6 +66,9 @@ func NewCredentials(certPEM []byte, key *ecdsa.PrivateKey, authorityPEM []byte) 
 
 // Identity returns whom the certificate names.
 func (c *Credentials) Identity() Identity { return c.self }
+
+// PublicKey returns the certificate's public key.
+func (c *Credentials) PublicKey() crypto.PublicKey { return c.leaf.PublicKey }
 
 // NotAfter returns when the certificate ends.
 func (c *Credentials) NotAfter() time.Time { return c.notAfter }

@@ -1,0 +1,35 @@
+package cluster_test
+
+import (
+	"testing"
+)
+
+func TestWritesAreSeenOnEveryNodeAtOnce(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 3, nil)
+	c.ready()
+	for round := range 12 {
+		id := c.forward(round % 3)
+		for i := range c.nodes {
+			if !c.has(i, id) {
+				t.Errorf("round %d: node %d lacks a key right after its creation", round, i)
+			}
+		}
+	}
+	c.wantEqual()
+}
+
+func TestSingleNode(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 1, nil)
+	id := c.forward(0)
+	if !c.has(0, id) {
+		t.Error("the key is missing")
+	}
+	c.stop(0)
+	c.start(0)
+	c.ready()
+	if !c.has(0, id) {
+		t.Error("the key is missing after a restart")
+	}
+}

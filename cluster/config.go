@@ -1,0 +1,116 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/hashicorp/raft"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/kmsd/kmsd/crypto/seal"
+)
+
+// Config is how to open a node.
+type Config struct {
+	// DataDir is a directory that Init made. Required.
+	DataDir string
+	// Seal opens the root key. Required.
+	Seal seal.Sealer
+	// ListenAddr is where the cluster port listens, host:port; port 0 lets the
+	// kernel choose (see Node.Addr). Required.
+	ListenAddr string
+	// Resolve returns where to dial a member now. It is called at each dial, from
+	// many goroutines; false means that nobody knows yet. Required.
+	Resolve func(nodeID string) (addr string, ok bool)
+	// Logger takes the node's log. Required.
+	Logger *slog.Logger
+	// Registerer takes the node's metrics; nil for none. Nodes that share a registry
+	// need a label each (prometheus.WrapRegistererWith).
+	Registerer prometheus.Registerer
+	// Clock is the node's time; nil for the machine's.
+	Clock Clock
+
+	hooks hooks
+}
+
+// hooks are where tests of this package put faults.
+type hooks struct {
+	tune  func(*raft.Config)
+	store func(raft.LogStore) raft.LogStore
+	beat  func(context.Context) // runs before a Beat is handled
+	hang  time.Duration         // instead of storeHang
+	hash  time.Duration         // instead of hashEvery
+	// transport replaces the network's.
+	transport func(nodeID string) raftTransport
+}
+
+func (c *Config) validate() error {
+	switch {
+	case c.DataDir == "":
+		return errors.New("cluster: no data directory")
+	case c.Seal == nil:
+		return errors.New("cluster: no seal")
+	case c.Resolve == nil:
+		return errors.New("cluster: no resolver")
+	case c.Logger == nil:
+		return errors.New("cluster: no logger")
+	}
+	if _, _, err := net.SplitHostPort(c.ListenAddr); err != nil {
+		return errors.New("cluster: the listening address is not host:port")
+	}
+	if c.Clock == nil {
+		c.Clock = systemClock{}
+	}
+	if c.hooks.hang == 0 {
+		c.hooks.hang = storeHang
+	}
+	if c.hooks.hash == 0 {
+		c.hooks.hash = hashEvery
+	}
+	return nil
+}
+
+// Raft's settings, the profile "default": with fsync times of some 10 ms a node
+// that waits for its disk is not taken for a dead one. They belong together and
+// with the Beat.
+const (
+	raftHeartbeat     = 500 * time.Millisecond // also the election timeout
+	raftLeaderLease   = 250 * time.Millisecond
+	raftCommit        = 5 * time.Millisecond // how late followers learn of a commit, up to twice this
+	raftBatch         = 256                  // entries
+	raftSnapInterval  = 60 * time.Second
+	raftSnapThreshold = 8192  // entries
+	raftTrailing      = 16384 // entries: must cover the time to send and restore a snapshot
+	raftCache         = 1024  // entries
+	raftSnapshots     = 2     // kept: the second one if the first is damaged
+	// raftPatience multiplies the timeouts until the first contact with a leader, so
+	// that nodes that start together do not start elections against each other.
+	raftPatience = 3
+)
+
+func (n *Node) raftConfig(notify chan<- bool) *raft.Config {
+	c := raft.DefaultConfig()
+	c.ProtocolVersion = 3
+	c.LocalID = raft.ServerID(n.id)
+	c.HeartbeatTimeout = raftHeartbeat
+	c.ElectionTimeout = raftHeartbeat
+	c.LeaderLeaseTimeout = raftLeaderLease
+	c.CommitTimeout = raftCommit
+	c.MaxAppendEntries = raftBatch
+	c.BatchApplyCh = true
+	c.PreVoteDisabled = false
+	c.SnapshotInterval = raftSnapInterval
+	c.SnapshotThreshold = raftSnapThreshold
+	c.TrailingLogs = raftTrailing
+	c.ShutdownOnRemove = true
+	c.NoLegacyTelemetry = true
+	c.NotifyCh = notify
+	c.Logger = newRaftLogger(n.log, n.closing.Load)
+	if n.cfg.hooks.tune != nil {
+		n.cfg.hooks.tune(c)
+	}
+	return c
+}

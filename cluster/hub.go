@@ -1,0 +1,204 @@
+package cluster
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/kmsd/kmsd/cluster/trust"
+)
+
+const (
+	// handshakeTimeout bounds dialling and the TLS handshake of a connection.
+	handshakeTimeout = 5 * time.Second
+	// maxStrangers is how many connections may be in their handshake at once. What
+	// comes beyond is closed: members try again.
+	maxStrangers = 256
+	// maxConns bounds the connections that are past their handshake, from all
+	// members together.
+	maxConns = 4096
+	// keepAlive finds dead peers behind idle connections.
+	keepAlive = 15 * time.Second
+)
+
+// errNoAddress is returned by dial when nobody knows where the node is.
+var errNoAddress = errors.New("the node's address is not known")
+
+// A hub is the node's cluster port: one listener for all protocols, and all
+// connections in both directions, so that none outlives it.
+type hub struct {
+	self      string // node ID
+	log       *slog.Logger
+	listener  net.Listener
+	creds     func() *trust.Credentials
+	accept    trust.Accept
+	wall      func() time.Time
+	resolve   func(nodeID string) (addr string, ok bool)
+	strangers chan struct{} // a token for each handshake
+	raft      chan net.Conn
+	rpc       func(peer trust.Identity, c net.Conn) // serves until the connection ends
+	done      chan struct{}
+
+	mu     sync.Mutex
+	conns  map[*conn]struct{} // guarded by mu; nil once closed
+	served sync.WaitGroup
+}
+
+// A conn is a verified connection that the hub knows.
+type conn struct {
+	*tls.Conn
+	h *hub
+}
+
+// Close ends the connection.
+func (c *conn) Close() error {
+	c.h.mu.Lock()
+	delete(c.h.conns, c)
+	c.h.mu.Unlock()
+	// The notice that the protocol wants written may not wait for a peer that reads
+	// nothing.
+	_ = c.SetWriteDeadline(time.Now().Add(time.Second))
+	return c.Conn.Close()
+}
+
+var errClosed = errors.New("the node is shutting down")
+
+func newHub(self string, l net.Listener, creds func() *trust.Credentials, accept trust.Accept, cfg *Config) *hub {
+	return &hub{
+		self: self, log: cfg.Logger, listener: l, creds: creds, accept: accept,
+		wall: cfg.Clock.Wall, resolve: cfg.Resolve,
+		strangers: make(chan struct{}, maxStrangers), raft: make(chan net.Conn),
+		done: make(chan struct{}), conns: map[*conn]struct{}{},
+	}
+}
+
+// start begins to accept. rpc must be set.
+func (h *hub) start() { h.served.Go(h.serve) }
+
+func (h *hub) serve() {
+	for {
+		c, err := h.listener.Accept()
+		if err != nil {
+			select {
+			case <-h.done:
+				return
+			case <-time.After(10 * time.Millisecond): // out of file descriptors: wait for some
+				h.log.Warn("accepting a connection on the cluster port", "err", err)
+				continue
+			}
+		}
+		select {
+		case h.strangers <- struct{}{}:
+			h.served.Go(func() { h.welcome(c) })
+		default:
+			_ = c.Close()
+		}
+	}
+}
+
+// welcome shakes hands with whoever connected and hands the connection to its
+// protocol.
+func (h *hub) welcome(raw net.Conn) {
+	ctx, cancel := context.WithTimeout(context.Background(), handshakeTimeout)
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() { _ = raw.Close() })
+	go func() { // a handshake does not hold up the node's end
+		select {
+		case <-h.done:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	tc := tls.Server(raw, h.creds().Server(h.accept, h.wall, trust.ProtocolRaft, trust.ProtocolRPC))
+	err := tc.HandshakeContext(ctx)
+	<-h.strangers
+	if !stop() || err != nil {
+		_ = raw.Close()
+		h.log.Warn("connection to the cluster port refused", "remote", raw.RemoteAddr().String(), "err", err)
+		return
+	}
+	cancel()
+	c, err := h.track(tc)
+	if err != nil {
+		return
+	}
+	h.route(c)
+}
+
+func (h *hub) route(c *conn) {
+	peer, err := trust.Peer(c.ConnectionState())
+	if err != nil {
+		_ = c.Close()
+		return
+	}
+	if c.ConnectionState().NegotiatedProtocol == trust.ProtocolRPC {
+		defer c.Close()
+		h.rpc(peer, c)
+		return
+	}
+	select {
+	case h.raft <- c:
+	case <-h.done:
+		_ = c.Close()
+	}
+}
+
+// track adds a connection to those that end with the hub.
+func (h *hub) track(tc *tls.Conn) (*conn, error) {
+	c := &conn{tc, h}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.conns == nil || len(h.conns) >= maxConns {
+		_ = tc.NetConn().Close()
+		return nil, errClosed
+	}
+	h.conns[c] = struct{}{}
+	return c, nil
+}
+
+// dial connects to a node for one protocol. The connection is verified to be with
+// that node.
+func (h *hub) dial(ctx context.Context, nodeID, protocol string) (*conn, error) {
+	addr, ok := h.resolve(nodeID)
+	if !ok {
+		return nil, fmt.Errorf("dialling %s: %w", nodeID, errNoAddress)
+	}
+	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
+	defer cancel()
+	raw, err := (&net.Dialer{KeepAlive: keepAlive}).DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("dialling %s: %w", nodeID, err)
+	}
+	tc := tls.Client(raw, h.creds().Client(protocol, nodeID, h.accept, h.wall))
+	if err := tc.HandshakeContext(ctx); err != nil {
+		_ = raw.Close()
+		return nil, fmt.Errorf("handshake with %s: %w", nodeID, err)
+	}
+	return h.track(tc)
+}
+
+// Close stops listening and ends every connection. It waits for what the hub
+// itself started.
+func (h *hub) Close() error {
+	h.mu.Lock()
+	conns := h.conns
+	h.conns = nil
+	if conns != nil {
+		close(h.done)
+	}
+	h.mu.Unlock()
+	if conns == nil {
+		return nil
+	}
+	err := h.listener.Close()
+	for c := range conns {
+		_ = c.NetConn().Close() // at once, without the protocol's farewell
+	}
+	h.served.Wait()
+	return err
+}

@@ -1,0 +1,216 @@
+package cluster
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/kmsd/kmsd/cluster/trust"
+	kmscrypto "github.com/kmsd/kmsd/crypto"
+	"github.com/kmsd/kmsd/crypto/seal"
+	"github.com/kmsd/kmsd/fsm"
+	"github.com/kmsd/kmsd/internal/durable"
+)
+
+// InitConfig says how to make a cluster.
+type InitConfig struct {
+	// Nodes are the first members, 1, 3 or 5. The first one bootstraps.
+	Nodes []InitNode
+	// Genesis completes the cluster's first command: what a cluster knows of itself
+	// (identity, version, members, keyring) is filled in already. The keyring seals
+	// the secrets of records under term 1. Required.
+	Genesis func(g *fsm.Genesis, keyring *kmscrypto.Keyring) error
+	// Now is the wall clock's time, for certificates and records. Required.
+	Now time.Time
+}
+
+// InitNode is one member to be made.
+type InitNode struct {
+	// DataDir is the member's directory. It must be empty or absent.
+	DataDir string
+	// Seal protects the root key on the member's disk.
+	Seal seal.Sealer
+}
+
+// A Founded cluster is what Init made.
+type Founded struct {
+	ClusterID string
+	NodeIDs   []string // in the order of InitConfig.Nodes
+}
+
+// Init makes a cluster: identities, authority, certificates, root key, keyring and
+// the first command, written into one directory for each member. No member may
+// run. When it fails, the directories that it had begun have no node.json and Open
+// refuses them; they are left for the caller to remove.
+func Init(ctx context.Context, cfg InitConfig) (*Founded, error) {
+	if n := len(cfg.Nodes); n != 1 && n != 3 && n != 5 {
+		return nil, fmt.Errorf("a cluster begins with 1, 3 or 5 nodes, not %d", n)
+	}
+	f, err := newFounder(cfg)
+	if err != nil {
+		return nil, err
+	}
+	for i := range cfg.Nodes {
+		if err := f.writeNode(ctx, i); err != nil {
+			return nil, fmt.Errorf("making %s: %w", cfg.Nodes[i].DataDir, err)
+		}
+	}
+	// Last, and the bootstrapping node after the others: from here on it may start.
+	for i := len(f.members) - 1; i >= 0; i-- {
+		if err := dataDir(cfg.Nodes[i].DataDir).writeJSON(fileNode, f.members[i].file); err != nil {
+			return nil, err
+		}
+	}
+	out := &Founded{ClusterID: f.clusterID}
+	for _, m := range f.members {
+		out.NodeIDs = append(out.NodeIDs, m.file.NodeID)
+	}
+	return out, nil
+}
+
+// A founder holds what the members of a new cluster share.
+type founder struct {
+	cfg       InitConfig
+	clusterID string
+	authority *trust.Authority
+	root      *kmscrypto.Root
+	entry     []byte // the sealed genesis
+	members   []member
+}
+
+type member struct {
+	file nodeFile
+	key  *ecdsa.PrivateKey
+	cert []byte
+	spki [32]byte
+}
+
+func newFounder(cfg InitConfig) (*founder, error) {
+	f := &founder{cfg: cfg, clusterID: newUUID(), root: kmscrypto.NewRoot()}
+	var err error
+	if f.authority, err = trust.NewAuthority(f.clusterID, cfg.Now); err != nil {
+		return nil, err
+	}
+	for i := range cfg.Nodes {
+		m, err := f.newMember(i)
+		if err != nil {
+			return nil, err
+		}
+		f.members = append(f.members, m)
+	}
+	f.entry, err = f.sealGenesis()
+	return f, err
+}
+
+func (f *founder) newMember(i int) (m member, err error) {
+	m.file = nodeFile{Format: nodeFormat, ClusterID: f.clusterID, NodeID: newUUID(), Bootstrap: i == 0}
+	if m.key, err = trust.NewKey(); err != nil {
+		return m, err
+	}
+	if m.cert, err = f.authority.Issue(m.file.NodeID, &m.key.PublicKey, f.cfg.Now); err != nil {
+		return m, err
+	}
+	creds, err := trust.NewCredentials(m.cert, m.key, f.authority.CertificatePEM())
+	if err != nil {
+		return m, err
+	}
+	m.spki = creds.Identity().SPKI
+	return m, nil
+}
+
+// sealGenesis makes the first log entry. It is sealed under term 0, because it is
+// what brings term 1.
+func (f *founder) sealGenesis() ([]byte, error) {
+	first := kmscrypto.NewKeyring(f.clusterID, f.root)
+	wrapped, err := first.NewTerm(1)
+	if err != nil {
+		return nil, err
+	}
+	now := f.cfg.Now.UnixMilli()
+	g := fsm.Genesis{
+		ClusterID: f.clusterID, ClusterVersion: clusterVersion,
+		Keyring: []fsm.KeyringTerm{{Term: 1, Wrapped: wrapped, Created: now}},
+	}
+	for _, m := range f.members {
+		g.Nodes = append(g.Nodes, fsm.NodeRecord{ID: m.file.NodeID, SPKI: m.spki, Added: now})
+	}
+	records := kmscrypto.NewKeyring(f.clusterID, f.root)
+	if err := records.Load(map[uint32][]byte{1: wrapped}); err != nil {
+		return nil, err
+	}
+	if err := f.cfg.Genesis(&g, records); err != nil {
+		return nil, fmt.Errorf("completing the cluster's first command: %w", err)
+	}
+	cmd, err := fsm.NewCommand(fsm.ReqKey{}, fsm.Meta{Time: now}, &g)
+	if err != nil {
+		return nil, err
+	}
+	return sealEntry(first, cmd)
+}
+
+// writeNode writes everything of a member but node.json.
+func (f *founder) writeNode(ctx context.Context, i int) error {
+	dir, m := dataDir(f.cfg.Nodes[i].DataDir), &f.members[i]
+	if err := mustBeEmpty(string(dir)); err != nil {
+		return err
+	}
+	for _, name := range []string{"tls", "seal", dirRaft} {
+		if err := durable.MkdirAll(dir.path(name)); err != nil {
+			return err
+		}
+	}
+	key, err := trust.MarshalKey(m.key)
+	if err != nil {
+		return err
+	}
+	defer kmscrypto.Wipe(key)
+	caKey, err := f.authority.MarshalKey()
+	if err != nil {
+		return err
+	}
+	defer kmscrypto.Wipe(caKey)
+	return errors.Join(
+		dir.sealRoot(ctx, f.cfg.Nodes[i].Seal, m.file, f.root),
+		dir.write(fileAuthority, f.authority.CertificatePEM()),
+		dir.write(fileCAKey, f.root.Seal(purposeCAKey, f.clusterID, caKey)),
+		dir.write(fileCert, m.cert),
+		dir.write(fileKey, f.root.Seal(purposeNodeKey, m.file.NodeID, key)),
+		dir.write(fileGenesis, f.entry),
+		dir.writePeers(f.peers()),
+	)
+}
+
+func (f *founder) peers() []peerFile {
+	var out []peerFile
+	for _, m := range f.members {
+		out = append(out, peerFile{NodeID: m.file.NodeID, SPKI: hex.EncodeToString(m.spki[:])})
+	}
+	return out
+}
+
+func mustBeEmpty(dir string) error {
+	entries, err := os.ReadDir(dir)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case len(entries) > 0:
+		return fmt.Errorf("the directory is not empty")
+	}
+	return nil
+}
+
+// newUUID returns a random UUID (RFC 9562, version 4).
+func newUUID() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails: crypto/rand ends the process instead
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	h := hex.EncodeToString(b[:])
+	return h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]
+}

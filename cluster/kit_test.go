@@ -1,0 +1,313 @@
+package cluster_test
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/kmsd/kmsd/cluster"
+	kmscrypto "github.com/kmsd/kmsd/crypto"
+	"github.com/kmsd/kmsd/crypto/seal"
+	"github.com/kmsd/kmsd/fsm"
+	"github.com/kmsd/kmsd/kms"
+)
+
+const (
+	account = "123456789012"
+	region  = "eu-central-1"
+	// patience bounds every wait of a test; none takes that long when all is well.
+	patience = 40 * time.Second
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// A testCluster is a cluster in this process, on loopback.
+type testCluster struct {
+	t       *testing.T
+	founded *cluster.Founded
+	dirs    []string
+	seals   []seal.Sealer
+	adapt   func(i int, cfg *cluster.Config)
+
+	nodes []*cluster.Node // nil while stopped
+
+	mu     sync.Mutex
+	addrs  map[string]string         // guarded by mu
+	hidden map[string]bool           // guarded by mu; nobody finds these
+	before func(node int, id string) // guarded by mu; runs before a call is executed
+}
+
+func testLog(t *testing.T, node int) *slog.Logger {
+	if !testing.Verbose() {
+		return slog.New(slog.DiscardHandler)
+	}
+	return slog.New(slog.NewTextHandler(t.Output(), nil)).With("i", node)
+}
+
+// newCluster makes a cluster and starts its nodes. adapt may be nil.
+func newCluster(t *testing.T, size int, adapt func(i int, cfg *cluster.Config)) *testCluster {
+	t.Helper()
+	c := &testCluster{t: t, adapt: adapt, addrs: map[string]string{}, hidden: map[string]bool{}, nodes: make([]*cluster.Node, size)}
+	base := t.TempDir()
+	var nodes []cluster.InitNode
+	for i := range size {
+		c.dirs = append(c.dirs, filepath.Join(base, fmt.Sprintf("node%d", i)))
+		c.seals = append(c.seals, seal.NewMemory())
+		nodes = append(nodes, cluster.InitNode{DataDir: c.dirs[i], Seal: c.seals[i]})
+	}
+	var err error
+	c.founded, err = cluster.Init(t.Context(), cluster.InitConfig{Nodes: nodes, Now: time.Now(), Genesis: genesis})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.stopAll)
+	for i := range size {
+		c.start(i)
+	}
+	return c
+}
+
+func genesis(g *fsm.Genesis, k *kmscrypto.Keyring) error {
+	secret, err := k.Seal("access-key", "AKIAIOSFODNN7EXAMPLE", []byte("a secret"))
+	if err != nil {
+		return err
+	}
+	g.OperatorAccount = account
+	g.Accounts = []fsm.Account{{ID: account, Status: fsm.StatusActive}}
+	g.AccessKeys = []fsm.AccessKey{{
+		ID: "AKIAIOSFODNN7EXAMPLE", Account: account, Type: kms.PrincipalRoot, UniqueID: account,
+		Status: fsm.StatusActive, SecretTerm: 1, Secret: secret,
+	}}
+	return nil
+}
+
+func (c *testCluster) start(i int) *cluster.Node {
+	c.t.Helper()
+	n, err := cluster.Open(c.t.Context(), c.config(i))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.mu.Lock()
+	c.addrs[n.ID()] = n.Addr().String()
+	c.mu.Unlock()
+	c.nodes[i] = n
+	n.Serve(cluster.Handlers{Execute: func(ctx context.Context, call []byte) ([]byte, uint64, error) {
+		return c.execute(ctx, i, n, string(call))
+	}})
+	return n
+}
+
+func (c *testCluster) config(i int) cluster.Config {
+	cfg := cluster.Config{
+		DataDir: c.dirs[i], Seal: c.seals[i], ListenAddr: "127.0.0.1:0",
+		Resolve: c.resolve, Logger: testLog(c.t, i),
+	}
+	if c.adapt != nil {
+		c.adapt(i, &cfg)
+	}
+	return cfg
+}
+
+func (c *testCluster) resolve(nodeID string) (string, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	addr, ok := c.addrs[nodeID]
+	return addr, ok && !c.hidden[nodeID]
+}
+
+func (c *testCluster) hide(id string, hidden bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.hidden[id] = hidden
+}
+
+// stop stops a node gracefully.
+func (c *testCluster) stop(i int) {
+	c.t.Helper()
+	n := c.nodes[i]
+	if n == nil {
+		return
+	}
+	c.nodes[i] = nil
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := n.Close(ctx); err != nil {
+		c.t.Errorf("closing node %d: %v", i, err)
+	}
+}
+
+func (c *testCluster) stopAll() {
+	var all sync.WaitGroup
+	for i := range c.nodes {
+		all.Go(func() { c.stop(i) })
+	}
+	all.Wait()
+}
+
+// execute is a service of one operation: it makes the key whose id is the call.
+// Repetitions of a call are recognised by the id.
+func (c *testCluster) execute(ctx context.Context, i int, n *cluster.Node, id string) ([]byte, uint64, error) {
+	c.mu.Lock()
+	before := c.before
+	c.mu.Unlock()
+	if before != nil {
+		before(i, id)
+	}
+	if strings.HasPrefix(id, "refuse ") {
+		return nil, 0, &kms.Error{Code: kms.CodeNotFound, Message: id}
+	}
+	if id == "fail" {
+		return nil, 0, errors.New("a text with secrets")
+	}
+	view, err := n.View(ctx)
+	if err != nil {
+		return nil, 0, err
+	}
+	if once, ok := view.Once(reqKey(id)); ok {
+		return []byte("repeated " + id), once.Index, nil
+	}
+	result, index, err := n.Propose(ctx, createKey(id))
+	switch {
+	case err != nil:
+		return nil, 0, err
+	case result.Repeat != nil:
+		return []byte("repeated " + id), index, nil
+	case result.Err != nil || result.Conflict:
+		return nil, 0, fmt.Errorf("unexpected result %+v", result)
+	}
+	return []byte("made " + id), index, nil
+}
+
+func reqKey(id string) fsm.ReqKey {
+	sum := sha256.Sum256([]byte(id))
+	return fsm.ReqKey(sum[:16])
+}
+
+func newKeyID() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:])
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+}
+
+func createKey(id string) fsm.Command {
+	material := kmscrypto.MaterialID(id, make([]byte, 32))
+	const policy = "{}"
+	cmd, err := fsm.NewCommand(reqKey(id), fsm.Meta{Time: 1}, &fsm.CreateKey{
+		Key: fsm.Key{
+			Account: account, Region: region, ID: id, Spec: kms.SymmetricDefault, Usage: kms.EncryptDecrypt,
+			Origin: kms.OriginKMS, Manager: kms.ManagerCustomer, State: kms.Enabled,
+			PolicyHash: sha256.Sum256([]byte(policy)), CurrentMaterial: material,
+		},
+		Material: &fsm.Material{KeyID: id, ID: material, Sealed: []byte{1}},
+		Policy:   policy,
+	})
+	if err != nil {
+		panic(err)
+	}
+	return cmd
+}
+
+// until polls ok, which the state of a node decides, until it is true.
+func until(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.NewTimer(patience)
+	defer deadline.Stop()
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-deadline.C:
+			t.Fatalf("waited in vain: %s", what)
+		}
+	}
+}
+
+// ready waits until every running node serves.
+func (c *testCluster) ready() {
+	c.t.Helper()
+	for _, n := range c.nodes {
+		if n != nil {
+			until(c.t, "node serves", func() bool { return n.Ready() == nil })
+		}
+	}
+}
+
+// leader waits for a leader that the running nodes agree on.
+func (c *testCluster) leader() int {
+	c.t.Helper()
+	found := -1
+	until(c.t, "a leader", func() bool {
+		for i, n := range c.nodes {
+			if n != nil && n.Status().Leads && n.Ready() == nil {
+				found = i
+				return true
+			}
+		}
+		return false
+	})
+	return found
+}
+
+// followers returns the running nodes but the leader.
+func (c *testCluster) followers() []int {
+	c.t.Helper()
+	lead := c.leader()
+	var out []int
+	for i, n := range c.nodes {
+		if n != nil && i != lead {
+			out = append(out, i)
+		}
+	}
+	return out
+}
+
+// forward makes a key through node i and returns its id.
+func (c *testCluster) forward(i int) string {
+	c.t.Helper()
+	id := newKeyID()
+	reply, err := c.nodes[i].Forward(c.t.Context(), []byte(id))
+	if err != nil || !strings.HasSuffix(string(reply), id) {
+		c.t.Fatalf("Forward through node %d: %q, %v", i, reply, err)
+	}
+	return id
+}
+
+// has tells whether node i serves the key.
+func (c *testCluster) has(i int, id string) bool {
+	c.t.Helper()
+	v, err := c.nodes[i].View(c.t.Context())
+	if err != nil {
+		c.t.Fatalf("View on node %d: %v", i, err)
+	}
+	_, ok := v.Key(region, id)
+	return ok
+}
+
+// wantEqual waits until the running nodes have applied the same and compares their
+// states.
+func (c *testCluster) wantEqual() {
+	c.t.Helper()
+	lead := c.nodes[c.leader()]
+	want := lead.Machine().Snapshot()
+	for i, n := range c.nodes {
+		if n == nil {
+			continue
+		}
+		until(c.t, fmt.Sprintf("node %d applies %d", i, want.Index()), func() bool { return n.Applied() >= want.Index() })
+		if got := n.Machine().Snapshot(); got.Index() == want.Index() && got.Digest() != want.Digest() {
+			c.t.Errorf("node %d has another state at index %d", i, got.Index())
+		}
+	}
+}

@@ -1,0 +1,261 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/kmsd/kmsd/cluster/lease"
+	"github.com/kmsd/kmsd/fsm"
+)
+
+// openPause follows a failed attempt to open a term.
+const openPause = 50 * time.Millisecond
+
+// A notice is the latest of Raft's leadership notifications.
+type notice struct {
+	mu    sync.Mutex
+	seq   uint64        // guarded by mu; rises with every notification
+	leads bool          // guarded by mu
+	moved chan struct{} // guarded by mu; closed at the next notification
+}
+
+func (c *notice) set(leads bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.seq++
+	c.leads = leads
+	if c.moved != nil {
+		close(c.moved)
+		c.moved = nil
+	}
+}
+
+// get returns the latest notification and a channel that closes at the next.
+func (c *notice) get() (leads bool, moved <-chan struct{}) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.moved == nil {
+		c.moved = make(chan struct{})
+	}
+	return c.leads, c.moved
+}
+
+// drainNotices moves Raft's notifications into the cell until stop closes. Raft
+// blocks while it notifies, so this goroutine never calls it.
+func (n *Node) drainNotices(from <-chan bool, stop <-chan struct{}) {
+	for {
+		select {
+		case leads := <-from:
+			n.notice.set(leads)
+		case <-stop:
+			return
+		}
+	}
+}
+
+// watchLeadership does the leader's work while this node leads. A lost and won
+// leadership ends the old term's work also when the two notifications came
+// together.
+func (n *Node) watchLeadership() {
+	for {
+		leads, moved := n.notice.get()
+		if leads {
+			n.leadTerm(moved)
+		}
+		select {
+		case <-moved:
+		case <-n.ctx.Done():
+			return
+		}
+	}
+}
+
+// A leadership is this node's work as the leader of one term.
+type leadership struct {
+	n     *Node
+	term  uint64
+	ctx   context.Context // ends with the term
+	end   context.CancelFunc
+	open  chan struct{} // closed when LeaderOpen is applied
+	timer *time.Timer   // runs advance
+	kicks map[string]chan struct{}
+
+	lease *lease.Leader // guarded by n.mu
+	over  bool          // guarded by n.mu
+}
+
+func (l *leadership) isOpen() bool {
+	select {
+	case <-l.open:
+		return true
+	default:
+		return false
+	}
+}
+
+func (l *leadership) kickOne(peer string) {
+	select {
+	case l.kicks[peer] <- struct{}{}:
+	default: // one is waiting already
+	}
+}
+
+func (l *leadership) kickAll() {
+	for peer := range l.kicks {
+		l.kickOne(peer)
+	}
+}
+
+// leadTerm leads the current term until moved closes or the node stops.
+func (n *Node) leadTerm(moved <-chan struct{}) {
+	l := n.startTerm()
+	if l == nil {
+		return
+	}
+	var work sync.WaitGroup
+	work.Go(func() {
+		select {
+		case <-moved:
+		case <-l.ctx.Done():
+		}
+		l.end()
+	})
+	for peer, kick := range l.kicks {
+		work.Go(func() { l.beatLoop(peer, kick) })
+	}
+	if l.openTerm() {
+		n.metLeader()
+		n.log.Info("this node leads", "term", l.term)
+		work.Go(l.checkHashes)
+		work.Go(l.callLead)
+	}
+	<-l.ctx.Done()
+	n.endTerm(l)
+	work.Wait()
+}
+
+// startTerm makes the bookkeeping of the term that this node leads now, or returns
+// nil when it does not lead any more.
+func (n *Node) startTerm() *leadership {
+	since := n.clock.Boot()
+	term := n.raft.CurrentTerm()
+	config := n.raft.GetConfiguration()
+	if err := config.Error(); err != nil || n.raft.State() != raft.Leader || n.raft.CurrentTerm() != term {
+		return nil // another notification is on its way
+	}
+	l := &leadership{n: n, term: term, open: make(chan struct{}), kicks: map[string]chan struct{}{}}
+	l.ctx, l.end = context.WithCancel(n.ctx)
+	var peers []string
+	for _, s := range config.Configuration().Servers {
+		if s.ID != raft.ServerID(n.id) {
+			peers = append(peers, string(s.ID))
+			l.kicks[string(s.ID)] = make(chan struct{}, 1)
+		}
+	}
+	n.mu.Lock()
+	l.lease = lease.NewLeader(term, peers, n.stable.Load(), since)
+	l.timer = time.AfterFunc(lease.Silence, l.advance)
+	n.lead.Store(l)
+	n.mu.Unlock()
+	return l
+}
+
+func (n *Node) endTerm(l *leadership) {
+	n.mu.Lock()
+	l.over = true
+	l.timer.Stop()
+	n.follower.Led(l.lease.Stable())
+	n.lead.Store(nil)
+	n.fresh.Store(nil)
+	n.mu.Unlock()
+	n.log.Info("this node does not lead any more", "term", l.term)
+}
+
+// openTerm commits the term's first command, after the cluster's first one if
+// there is none yet. It tries until it succeeds or the term is over.
+func (l *leadership) openTerm() bool {
+	for l.ctx.Err() == nil {
+		index, err := l.tryOpen()
+		if err == nil {
+			l.n.mu.Lock()
+			l.lease.Opened(index)
+			close(l.open)
+			l.n.mu.Unlock()
+			l.n.caughtUp.Store(true)
+			l.advance()
+			l.kickAll()
+			return true
+		}
+		l.n.log.Warn("opening the term", "term", l.term, "err", err)
+		l.pause(openPause)
+	}
+	return false
+}
+
+var errOtherTerm = errors.New("the entry was committed in another term")
+
+func (l *leadership) tryOpen() (index uint64, err error) {
+	n := l.n
+	if err := l.ensureGenesis(); err != nil {
+		return 0, fmt.Errorf("committing the cluster's first command: %w", err)
+	}
+	cmd, err := fsm.NewCommand(fsm.ReqKey{}, n.meta(), &fsm.LeaderOpen{Term: l.term, NodeID: n.id})
+	if err != nil {
+		return 0, err
+	}
+	entry, err := n.sealCommand(cmd)
+	if err != nil {
+		return 0, err
+	}
+	out, index, err := n.commit(l.ctx, entry)
+	switch {
+	case err != nil:
+		return 0, n.classify(err)
+	case out.term != l.term:
+		return 0, errOtherTerm
+	case out.result.Err != nil:
+		return 0, out.result.Err
+	}
+	return index, nil
+}
+
+// ensureGenesis commits the cluster's first command unless the state has it. What
+// earlier terms have committed is applied first: only then is its absence known.
+func (l *leadership) ensureGenesis() error {
+	n := l.n
+	if n.hasGenesis() {
+		return nil
+	}
+	if err := n.await(l.ctx, n.raft.Barrier(enqueueTimeout)); err != nil {
+		return err
+	}
+	if n.hasGenesis() {
+		return nil
+	}
+	entry, err := n.dir.readGenesis()
+	if err != nil {
+		return err
+	}
+	out, _, err := n.commit(l.ctx, entry)
+	if err == nil && out.result.Err != nil {
+		err = out.result.Err
+	}
+	return err
+}
+
+// callLead runs the service's work as leader.
+func (l *leadership) callLead() {
+	select {
+	case <-l.n.served:
+	case <-l.ctx.Done():
+		return
+	}
+	if lead := l.n.handlers.Lead; lead != nil {
+		lead(l.ctx, l.term)
+	}
+}

@@ -1,0 +1,118 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/hashicorp/raft"
+	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
+	"go.etcd.io/bbolt"
+)
+
+const (
+	// storeHang is how long the leader's disk may take for one write before the
+	// leader gives up: a leader whose disk hangs goes on sending heartbeats, so
+	// nobody would be elected in its place (hashicorp/raft#503, #614).
+	storeHang = 5 * time.Second
+	// storeLock is how long opening waits for another process to leave raft.db. The
+	// data directory's lock is held already, so nobody should be there.
+	storeLock = 5 * time.Second
+	raftDB    = "raft.db"
+)
+
+// openBolt opens Raft's log and its durable variables. Every write is followed by
+// fdatasync before it counts.
+func openBolt(dir string) (*raftboltdb.BoltStore, error) {
+	store, err := raftboltdb.New(boltOptions(dir))
+	if err != nil {
+		return nil, fmt.Errorf("opening %s: %w", raftDB, err)
+	}
+	return store, nil
+}
+
+func boltOptions(dir string) raftboltdb.Options {
+	return raftboltdb.Options{
+		Path: filepath.Join(dir, raftDB),
+		BoltOptions: &bbolt.Options{
+			Timeout:        storeLock,
+			FreelistType:   bbolt.FreelistMapType,
+			NoFreelistSync: true, // it is rebuilt at start; written, it costs with each write
+		},
+		NoSync:                  false,
+		MsgpackUseNewTimeFormat: true,
+	}
+}
+
+// logStore is the one below Raft's cache.
+//
+// It says that it is monotonic: otherwise a follower whose log diverges from a
+// snapshot's keeps the diverging part and asks for the snapshot for ever
+// (hashicorp/raft#697). And it watches: Raft logs an error of its store and goes
+// on, this node does not.
+type logStore struct {
+	raft.LogStore
+	leads func() bool
+	fail  func(code int, err error)
+	hang  time.Duration
+}
+
+// IsMonotonic implements raft.MonotonicLogStore.
+func (s *logStore) IsMonotonic() bool { return true }
+
+func (s *logStore) FirstIndex() (uint64, error) {
+	i, err := s.LogStore.FirstIndex()
+	return i, s.check("reading the first index of the log", err)
+}
+
+func (s *logStore) LastIndex() (uint64, error) {
+	i, err := s.LogStore.LastIndex()
+	return i, s.check("reading the last index of the log", err)
+}
+
+func (s *logStore) GetLog(index uint64, log *raft.Log) error {
+	return s.check("reading the log", s.LogStore.GetLog(index, log))
+}
+
+func (s *logStore) StoreLog(log *raft.Log) error { return s.StoreLogs([]*raft.Log{log}) }
+
+func (s *logStore) StoreLogs(logs []*raft.Log) error {
+	watch := time.AfterFunc(s.hang, func() {
+		if s.leads() {
+			s.fail(ExitRestart, fmt.Errorf("writing to the log took longer than %v on the leader", s.hang))
+		}
+	})
+	defer watch.Stop()
+	return s.check("writing to the log", s.LogStore.StoreLogs(logs))
+}
+
+func (s *logStore) DeleteRange(first, last uint64) error {
+	return s.check("truncating the log", s.LogStore.DeleteRange(first, last))
+}
+
+func (s *logStore) check(doing string, err error) error {
+	if err != nil && !errors.Is(err, raft.ErrLogNotFound) {
+		s.fail(ExitRestart, fmt.Errorf("%s: %w", doing, err))
+	}
+	return err
+}
+
+// stableStore watches Raft's term and vote.
+type stableStore struct {
+	raft.StableStore
+	fail func(code int, err error)
+}
+
+func (s *stableStore) Set(key, val []byte) error { return s.check(s.StableStore.Set(key, val)) }
+
+func (s *stableStore) SetUint64(key []byte, val uint64) error {
+	return s.check(s.StableStore.SetUint64(key, val))
+}
+
+func (s *stableStore) check(err error) error {
+	if err != nil {
+		s.fail(ExitRestart, fmt.Errorf("writing the term or vote: %w", err))
+	}
+	return err
+}

@@ -1,0 +1,90 @@
+package cluster
+
+import (
+	"context"
+	"net"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
+
+	"github.com/kmsd/kmsd/cluster/trust"
+)
+
+const (
+	// raftTimeout bounds one exchange of Raft, in which the other side may write to
+	// its disk.
+	raftTimeout = 10 * time.Second
+	// raftPool is how many idle connections to a member Raft keeps.
+	raftPool = 3
+)
+
+// A raftTransport is what is needed of a transport of hashicorp/raft.
+type raftTransport interface {
+	raft.Transport
+	raft.WithPreVote
+	raft.WithClose
+}
+
+// serialTransport takes from a transport the fast path for heartbeats. There they
+// run beside Raft's own goroutine, and one of a higher term changes term and state
+// under a leader that is just appending to its log: a safety violation
+// (hashicorp/raft#695). The interface allows a transport to ignore the handler;
+// heartbeats then queue with everything else.
+type serialTransport struct{ raftTransport }
+
+// SetHeartbeatHandler does nothing.
+func (serialTransport) SetHeartbeatHandler(func(raft.RPC)) {}
+
+// newRaftTransport runs Raft over the cluster port.
+func newRaftTransport(h *hub, log hclog.Logger) raftTransport {
+	t := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+		ServerAddressProvider:   byID{},
+		Logger:                  log,
+		Stream:                  streamLayer{h},
+		MaxPool:                 raftPool,
+		Timeout:                 raftTimeout,
+		MsgpackUseNewTimeFormat: true,
+	})
+	return serialTransport{t}
+}
+
+// byID makes a member's ID its address for Raft, so that nothing which Raft has
+// written down can say where to connect: the hub finds the place at each dial and
+// the handshake decides who answered. It also makes Raft's record of a vote,
+// which holds the candidate's address, name the candidate itself.
+type byID struct{}
+
+// ServerAddr implements raft.ServerAddressProvider.
+func (byID) ServerAddr(id raft.ServerID) (raft.ServerAddress, error) {
+	return raft.ServerAddress(id), nil
+}
+
+// streamLayer implements raft.StreamLayer.
+type streamLayer struct{ h *hub }
+
+func (s streamLayer) Accept() (net.Conn, error) {
+	select {
+	case c := <-s.h.raft:
+		return c, nil
+	case <-s.h.done:
+		return nil, net.ErrClosed
+	}
+}
+
+// Close ends Accept by closing the whole hub: without Raft there is no node.
+func (s streamLayer) Close() error { return s.h.Close() }
+
+func (s streamLayer) Addr() net.Addr { return nodeAddr(s.h.self) }
+
+func (s streamLayer) Dial(address raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	return s.h.dial(ctx, string(address), trust.ProtocolRaft)
+}
+
+// nodeAddr is a node's ID as a net.Addr.
+type nodeAddr string
+
+func (nodeAddr) Network() string  { return "kmsd" }
+func (a nodeAddr) String() string { return string(a) }

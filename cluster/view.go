@@ -1,0 +1,140 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/kmsd/kmsd/cluster/lease"
+	"github.com/kmsd/kmsd/fsm"
+	"github.com/kmsd/kmsd/kms"
+)
+
+const (
+	// freshTimeout bounds the wait for a sign of the leader: it spans an election.
+	freshTimeout = lease.Silence
+	// settleTimeout bounds the wait for an index to be stable: a new leader's first
+	// command waits a Silence for members that are gone.
+	settleTimeout = lease.Silence + 500*time.Millisecond
+)
+
+// View returns the state for one request. Freshness is proved first and the state
+// loaded then: the other way round the state could be older than the proof. When
+// this node is not fresh it waits up to a second; then, or when ctx ends, it
+// returns kms.ErrUnavailable.
+func (n *Node) View(ctx context.Context) (*fsm.View, error) {
+	if n.mayServe() == nil {
+		return n.machine.View(), nil
+	}
+	ctx, cancel := n.bound(ctx, freshTimeout)
+	defer cancel()
+	for {
+		seen := n.freshened.Load()
+		why := n.mayServe()
+		if why == nil {
+			return n.machine.View(), nil
+		}
+		if n.freshened.Wait(ctx, seen+1) != nil {
+			return nil, fmt.Errorf("%w: %w", kms.ErrUnavailable, why)
+		}
+		// A Beat came. What it calls acknowledged must be applied here, too.
+		if n.applied.Wait(ctx, n.stable.Load()) != nil {
+			return nil, fmt.Errorf("%w: %w", kms.ErrUnavailable, errBehind)
+		}
+	}
+}
+
+var (
+	errFailed   = errors.New("the node has failed")
+	errStopping = errors.New("the node is stopping")
+	errNoLeader = errors.New("no leader was heard within a second")
+	errStale    = errors.New("no Beat of the leader within a second")
+	errBehind   = errors.New("the node lags behind what is acknowledged")
+	errNoServe  = errors.New("the node is starting")
+)
+
+// mayServe returns nil if this node may serve reads from its state now.
+func (n *Node) mayServe() error {
+	f := n.fresh.Load()
+	switch {
+	case n.closing.Load():
+		return errStopping
+	case n.fate.failed.Load():
+		return errFailed
+	case f == nil:
+		return errNoLeader
+	case f.term != n.raft.CurrentTerm() || n.clock.Boot() >= f.until:
+		return errStale
+	case n.applied.Load() < n.stable.Load():
+		return errBehind
+	}
+	return nil
+}
+
+// Ready returns nil if this node serves, or else the reason why not. It does not
+// wait.
+func (n *Node) Ready() error {
+	select {
+	case <-n.served:
+	default:
+		return errNoServe
+	}
+	return n.mayServe()
+}
+
+// Settle waits until index is stable. It returns kms.ErrUnavailable after a second
+// and a half, or when ctx or the node ends.
+func (n *Node) Settle(ctx context.Context, index uint64) error {
+	if n.stable.Load() >= index && !n.fate.failed.Load() {
+		return nil
+	}
+	ctx, cancel := n.bound(ctx, settleTimeout)
+	defer cancel()
+	if err := n.stable.Wait(ctx, index); err != nil || n.fate.failed.Load() {
+		return fmt.Errorf("%w: index %d is not acknowledged", kms.ErrUnavailable, index)
+	}
+	return nil
+}
+
+// bound returns a context that also ends after d and with the node.
+func (n *Node) bound(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(ctx, d)
+	stop := context.AfterFunc(n.ctx, cancel)
+	return ctx, func() {
+		stop()
+		cancel()
+	}
+}
+
+// Status is a node's view of itself, for operators.
+type Status struct {
+	NodeID, ClusterID string
+	Leads             bool
+	LeaderID          string // empty when none is known
+	Term              uint64
+	Applied, Stable   uint64
+	Starts            uint64
+	NotReady          error // nil: the node serves
+	// Members are what the leader knows of the others; nil on other nodes. Times are
+	// on the leader's boot clock.
+	Members []lease.Member
+}
+
+// Status returns what the node knows now.
+func (n *Node) Status() Status {
+	_, leader := n.raft.LeaderWithID()
+	s := Status{
+		NodeID: n.id, ClusterID: n.clusterID, LeaderID: string(leader), Term: n.raft.CurrentTerm(),
+		Applied: n.applied.Load(), Stable: n.stable.Load(), Starts: n.inc, NotReady: n.Ready(),
+	}
+	if l := n.lead.Load(); l != nil {
+		s.Leads = l.isOpen() && n.raft.State() == raft.Leader
+		n.mu.Lock()
+		s.Members = l.lease.Members()
+		n.mu.Unlock()
+	}
+	return s
+}
