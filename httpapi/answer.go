@@ -11,7 +11,7 @@ import (
 
 // The answers to the conditions that are no error of an operation.
 var (
-	errUnavailable = &kms.Error{Code: kms.CodeServiceUnavailable, Message: "The request has failed due to a temporary failure of the server."}
+	errUnavailable = &kms.Error{Code: kms.CodeServiceUnavailable, Message: "The service cannot serve the request now. Nothing was done."}
 	errUnknown     = &kms.Error{Code: kms.CodeInternal, Message: "The outcome of this request is unknown."}
 )
 

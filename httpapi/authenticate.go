@@ -35,7 +35,7 @@ func (x *exchange) authenticate(ctx context.Context) (*caller, error) {
 	if err := sig.CheckScope(x.route.service, x.server.regionsFor(x.route.service, x.r.Host)); err != nil {
 		return nil, err
 	}
-	session, err := x.server.cfg.Service.Open(ctx)
+	session, err := x.server.cfg.Backend.Open(ctx)
 	if err != nil {
 		return nil, undone(err)
 	}

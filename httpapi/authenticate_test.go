@@ -119,7 +119,7 @@ func TestBodiesAreTheServices(t *testing.T) {
 
 func TestNoSessionNoVerdict(t *testing.T) {
 	t.Parallel()
-	const unavailable = `{"__type":"ServiceUnavailableException","message":"The request has failed due to a temporary failure of the server."}`
+	const unavailable = `{"__type":"ServiceUnavailableException","message":"The service cannot serve the request now. Nothing was done."}`
 	for _, c := range []struct {
 		name           string
 		open, settle   error

@@ -5,11 +5,12 @@ import (
 
 	"github.com/kmsd/kmsd/iam/sigv4"
 	"github.com/kmsd/kmsd/kms"
+	"github.com/kmsd/kmsd/service"
 )
 
-// Service is what this package needs of the service below it. Its methods are
-// called by many goroutines at once.
-type Service interface {
+// Backend is what this package needs of the service below it; Wrap makes one of
+// a service.Service. Its methods are called by many goroutines at once.
+type Backend interface {
 	// Open returns the view of replicated state that decides one request. It
 	// returns kms.ErrUnavailable when the node cannot prove that its state is
 	// fresh.
@@ -34,23 +35,20 @@ type Session interface {
 	// Do runs the authenticated call: the body of the answer as JSON, or the XML
 	// result element of the query protocol; empty for operations without output.
 	// It settles what it answers. Errors that are no *kms.Error, and none of the
-	// conditions of package kms, are answered as internal ones.
-	Do(ctx context.Context, call *Call) ([]byte, error)
+	// conditions of package kms, are answered as internal ones. The call is Do's
+	// to keep.
+	Do(ctx context.Context, call *service.Call) ([]byte, error)
 }
 
-// Call is an authenticated call.
-type Call struct {
-	Service   string // AWS name of the service: "kms", "sts"
-	Operation string
-	// Body is the JSON text as received (it may be empty, or no JSON at all), or
-	// the query protocol's parameters, form-encoded, sorted by name, without
-	// those that authenticate. The callee owns it.
-	Body      []byte
-	Region    string // of the credential scope
-	Principal kms.Principal
-	Source    kms.Source
-	RequestID string
-	// InvocationID is the SDK's name for this call and its retries. It is empty
-	// when the client sent none, several, or one of more than 128 bytes.
-	InvocationID string
+// Wrap makes a Backend of s.
+func Wrap(s *service.Service) Backend { return wrapped{s} }
+
+type wrapped struct{ *service.Service }
+
+func (w wrapped) Open(ctx context.Context) (Session, error) {
+	x, err := w.Service.Open(ctx)
+	if err != nil {
+		return nil, err // and no Session that holds a nil pointer
+	}
+	return x, nil
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/kmsd/kmsd/kms"
+	"github.com/kmsd/kmsd/service"
 )
 
 // exchange is one request and its answer. One goroutine owns it.
@@ -100,7 +101,7 @@ func (x *exchange) run(ctx context.Context) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return caller.session.Do(ctx, &Call{
+	return caller.session.Do(ctx, &service.Call{
 		Service:      x.route.service,
 		Operation:    x.route.operation,
 		Body:         x.route.input,

@@ -8,6 +8,7 @@ import (
 	"github.com/kmsd/kmsd/httpapi"
 	"github.com/kmsd/kmsd/iam/sigv4"
 	"github.com/kmsd/kmsd/kms"
+	"github.com/kmsd/kmsd/service"
 )
 
 // The one credential that the fake service knows: that of appendix A.1.
@@ -28,12 +29,12 @@ type fakeService struct {
 	settleErr error
 	readyErr  error
 	secretErr error
-	do        func(context.Context, *httpapi.Call) ([]byte, error)
+	do        func(context.Context, *service.Call) ([]byte, error)
 
 	mu     sync.Mutex
 	opened int             // guarded by mu
 	settle int             // guarded by mu
-	calls  []*httpapi.Call // guarded by mu
+	calls  []*service.Call // guarded by mu
 }
 
 func newFakeService(t testing.TB) *fakeService {
@@ -57,10 +58,10 @@ func (f *fakeService) Knows(service, operation string) bool { return f.known[ser
 func (f *fakeService) Ready(context.Context) error { return f.readyErr }
 
 // seen returns the calls so far.
-func (f *fakeService) seen() []*httpapi.Call {
+func (f *fakeService) seen() []*service.Call {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return append([]*httpapi.Call(nil), f.calls...)
+	return append([]*service.Call(nil), f.calls...)
 }
 
 // counts returns how many sessions were opened and settled by the transport.
@@ -90,7 +91,7 @@ func (x *fakeSession) Settle(context.Context) error {
 	return x.f.settleErr
 }
 
-func (x *fakeSession) Do(ctx context.Context, c *httpapi.Call) ([]byte, error) {
+func (x *fakeSession) Do(ctx context.Context, c *service.Call) ([]byte, error) {
 	if x.used {
 		x.f.t.Error("a session ran two calls")
 	}
@@ -127,4 +128,4 @@ type benchSession struct {
 	answer []byte
 }
 
-func (x *benchSession) Do(context.Context, *httpapi.Call) ([]byte, error) { return x.answer, nil }
+func (x *benchSession) Do(context.Context, *service.Call) ([]byte, error) { return x.answer, nil }

@@ -107,7 +107,7 @@ func (d *discard) SetReadDeadline(time.Time) error { return nil }
 func BenchmarkEncrypt(b *testing.B) {
 	answer := []byte(`{"CiphertextBlob":"` + strings.Repeat("A", 200) + `","KeyId":"arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab","EncryptionAlgorithm":"SYMMETRIC_DEFAULT"}`)
 	handler := newServer(b, newFakeService(b), func(c *httpapi.Config) {
-		c.Service = benchService{answer: answer, fake: newFakeService(b)}
+		c.Backend = benchService{answer: answer, fake: newFakeService(b)}
 		c.Logger = slog.New(slog.DiscardHandler)
 	}).Handler()
 	body := `{"KeyId":"1234abcd-12ab-34cd-56ef-1234567890ab","Plaintext":"` + strings.Repeat("A", 64) + `"}`

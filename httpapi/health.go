@@ -23,7 +23,7 @@ func (x *exchange) serveReady() {
 	}
 	ctx, cancel := context.WithTimeout(x.r.Context(), readyTimeout)
 	defer cancel()
-	if err := x.server.cfg.Service.Ready(ctx); err != nil {
+	if err := x.server.cfg.Backend.Ready(ctx); err != nil {
 		x.write(http.StatusServiceUnavailable, typeText, []byte(err.Error()))
 		return
 	}

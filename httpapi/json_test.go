@@ -10,9 +10,10 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
-	"github.com/kmsd/kmsd/httpapi"
 	"github.com/kmsd/kmsd/kms"
+	"github.com/kmsd/kmsd/service"
 )
 
 var uuid4 = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`)
@@ -54,7 +55,7 @@ func TestSuccess(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			f := newFakeService(t)
-			f.do = func(context.Context, *httpapi.Call) ([]byte, error) { return []byte(c.out), nil }
+			f.do = func(context.Context, *service.Call) ([]byte, error) { return []byte(c.out), nil }
 			addr := start(t, f)
 			got := send(t, addr, signedKMS(t, addr, "EnableKey", `{"KeyId":"k"}`))
 			if got.status != "HTTP/1.1 200 OK" || got.body != c.out {
@@ -95,14 +96,14 @@ func TestJSONErrors(t *testing.T) {
 		{"wrapped", fmt.Errorf("doing: %w", &kms.Error{Code: "TagException", Message: "x"}), "400 Bad Request", `{"__type":"TagException","message":"x"}`},
 		{"internal hides its cause", errors.New("disk /dev/sda1 is on fire"), "500 Internal Server Error", `{"__type":"KMSInternalException","message":"` + internal + `"}`},
 		{"cannot serve", fmt.Errorf("lost: %w", kms.ErrUnavailable), "503 Service Unavailable",
-			`{"__type":"ServiceUnavailableException","message":"The request has failed due to a temporary failure of the server."}`},
-		{"no leader", kms.ErrNotLeader, "503 Service Unavailable", `{"__type":"ServiceUnavailableException","message":"The request has failed due to a temporary failure of the server."}`},
+			`{"__type":"ServiceUnavailableException","message":"The service cannot serve the request now. Nothing was done."}`},
+		{"no leader", kms.ErrNotLeader, "503 Service Unavailable", `{"__type":"ServiceUnavailableException","message":"The service cannot serve the request now. Nothing was done."}`},
 		{"outcome unknown", kms.ErrOutcomeUnknown, "500 Internal Server Error", `{"__type":"KMSInternalException","message":"The outcome of this request is unknown."}`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			f := newFakeService(t)
-			f.do = func(context.Context, *httpapi.Call) ([]byte, error) { return nil, c.err }
+			f.do = func(context.Context, *service.Call) ([]byte, error) { return nil, c.err }
 			addr := start(t, f)
 			got := send(t, addr, signedKMS(t, addr, "DescribeKey", `{"KeyId":"alias/nope"}`))
 			if got.status != "HTTP/1.1 "+c.status || got.body != c.body {
@@ -264,13 +265,13 @@ func TestCallAsReceived(t *testing.T) {
 	if got.status != "HTTP/1.1 200 OK" {
 		t.Fatalf("got %s %s", got.status, got.body)
 	}
-	want := []*httpapi.Call{{
+	want := []*service.Call{{
 		Service: "kms", Operation: "Encrypt", Body: []byte(body), Region: "us-east-1",
 		Principal: kms.RootPrincipal(account, accessKey),
 		Source:    kms.Source{IP: "127.0.0.1", UserAgent: "aws-cli/1.45.11", Host: "kms.us-east-1.amazonaws.com:9400"},
 		RequestID: got.header["x-amzn-RequestId"], InvocationID: "0d3c9b1e-2f5a-4c8e-9f37-6d1f5f0f0001",
 	}}
-	if d := cmp.Diff(want, f.seen()); d != "" {
+	if d := cmp.Diff(want, f.seen(), cmpopts.IgnoreUnexported(service.Call{})); d != "" {
 		t.Errorf("call (-want +got):\n%s", d)
 	}
 }
@@ -317,7 +318,7 @@ func TestRequestIDsDiffer(t *testing.T) {
 func TestPanicIsAnInternalError(t *testing.T) {
 	t.Parallel()
 	f := newFakeService(t)
-	f.do = func(context.Context, *httpapi.Call) ([]byte, error) { panic("kmsd: impossible") }
+	f.do = func(context.Context, *service.Call) ([]byte, error) { panic("kmsd: impossible") }
 	addr := start(t, f)
 	got := send(t, addr, signedKMS(t, addr, "Encrypt", "{}"))
 	if got.status != "HTTP/1.1 500 Internal Server Error" || !strings.Contains(got.body, `"KMSInternalException"`) || strings.Contains(got.body, "impossible") {

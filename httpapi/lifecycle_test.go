@@ -24,6 +24,7 @@ import (
 	"github.com/kmsd/kmsd/httpapi"
 	"github.com/kmsd/kmsd/iam/sigv4"
 	"github.com/kmsd/kmsd/kms"
+	"github.com/kmsd/kmsd/service"
 )
 
 func TestHealth(t *testing.T) {
@@ -54,7 +55,7 @@ func TestShutdown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFakeService(t)
 		entered, release := make(chan struct{}), make(chan struct{})
-		f.do = func(context.Context, *httpapi.Call) ([]byte, error) {
+		f.do = func(context.Context, *service.Call) ([]byte, error) {
 			close(entered)
 			<-release
 			return []byte("{}"), nil
@@ -105,7 +106,7 @@ func TestShutdownGivesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFakeService(t)
 		entered := make(chan struct{})
-		f.do = func(ctx context.Context, _ *httpapi.Call) ([]byte, error) {
+		f.do = func(ctx context.Context, _ *service.Call) ([]byte, error) {
 			close(entered)
 			<-ctx.Done()
 			return nil, ctx.Err()
@@ -204,7 +205,7 @@ func TestMetrics(t *testing.T) {
 	t.Parallel()
 	registry := prometheus.NewRegistry()
 	f := newFakeService(t)
-	f.do = func(_ context.Context, c *httpapi.Call) ([]byte, error) {
+	f.do = func(_ context.Context, c *service.Call) ([]byte, error) {
 		if c.Operation == "DescribeKey" {
 			return nil, &kms.Error{Code: "NotFoundException", Message: "x"}
 		}
@@ -260,7 +261,7 @@ func TestNewRefuses(t *testing.T) {
 		t.Error("an empty Config was accepted")
 	}
 	registry := prometheus.NewRegistry()
-	cfg := httpapi.Config{Service: newFakeService(t), Verifier: sigv4.NewVerifier(1), Logger: testLogger(t), Registerer: registry}
+	cfg := httpapi.Config{Backend: newFakeService(t), Verifier: sigv4.NewVerifier(1), Logger: testLogger(t), Registerer: registry}
 	if _, err := httpapi.New(cfg); err != nil {
 		t.Error(err)
 	}

@@ -77,13 +77,13 @@ func (p *parameters) parse(raw string) {
 func (p *parameters) query() bool { return p.service != "" }
 
 // check finds the operation, or says why there is none.
-func (p *parameters) check(s Service) error {
+func (p *parameters) check(b Backend) error {
 	switch {
 	case p.broken:
 		return &kms.Error{Code: kms.CodeQueryValidationError, Message: "The parameters of the request are not correctly encoded."}
 	case p.action == "":
 		return &kms.Error{Code: kms.CodeQueryMissingAction, Message: "The request is missing an action or a required parameter."}
-	case len(p.values["Action"]) > 1 || p.version != apiOf(p.service).version || !s.Knows(p.service, p.action):
+	case len(p.values["Action"]) > 1 || p.version != apiOf(p.service).version || !b.Knows(p.service, p.action):
 		version := p.version
 		if version == "" {
 			version = "NO_VERSION_SPECIFIED"

@@ -9,8 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kmsd/kmsd/httpapi"
 	"github.com/kmsd/kmsd/kms"
+	"github.com/kmsd/kmsd/service"
 )
 
 const stsNamespace = "https://sts.amazonaws.com/doc/2011-06-15/"
@@ -24,7 +24,7 @@ const identity = "<GetCallerIdentityResult><Arn>arn:aws:iam::111122223333:root</
 
 func identityService(t testing.TB) *fakeService {
 	f := newFakeService(t)
-	f.do = func(context.Context, *httpapi.Call) ([]byte, error) { return []byte(identity), nil }
+	f.do = func(context.Context, *service.Call) ([]byte, error) { return []byte(identity), nil }
 	return f
 }
 
@@ -158,14 +158,14 @@ func TestQueryErrors(t *testing.T) {
 		{&kms.Error{Code: "ThrottlingException", Message: "Rate exceeded"}, "400 Bad Request", "Sender", "Throttling", "Rate exceeded"},
 		{&kms.Error{Code: "ValidationException", Message: "1 validation error detected: 'x' <y>"}, "400 Bad Request", "Sender", "ValidationError", "1 validation error detected: &#39;x&#39; &lt;y&gt;"},
 		{&kms.Error{Code: "ExpiredToken", Message: "old"}, "403 Forbidden", "Sender", "ExpiredToken", "old"},
-		{kms.ErrUnavailable, "503 Service Unavailable", "Receiver", "ServiceUnavailable", "The request has failed due to a temporary failure of the server."},
+		{kms.ErrUnavailable, "503 Service Unavailable", "Receiver", "ServiceUnavailable", "The service cannot serve the request now. Nothing was done."},
 		{kms.ErrOutcomeUnknown, "500 Internal Server Error", "Receiver", "InternalFailure", "The outcome of this request is unknown."},
 		{errors.New("boom"), "500 Internal Server Error", "Receiver", "InternalFailure", "The request was rejected because an internal exception occurred. The request can be retried."},
 	} {
 		t.Run(c.code, func(t *testing.T) {
 			t.Parallel()
 			f := newFakeService(t)
-			f.do = func(context.Context, *httpapi.Call) ([]byte, error) { return nil, c.err }
+			f.do = func(context.Context, *service.Call) ([]byte, error) { return nil, c.err }
 			addr := start(t, f)
 			got := send(t, addr, raw(t, signedRequest(t, "sts", "POST", "http://"+addr+"/", nil, "Action=GetCallerIdentity&Version=2011-06-15", now)))
 			want := queryFailure(stsNamespace, c.kind, c.code, c.message, got.header["x-amzn-RequestId"])

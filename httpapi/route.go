@@ -49,7 +49,7 @@ func (x *exchange) resolve() error {
 	x.route.protocol = protocolQuery
 	x.route.service = asked.service
 	x.route.operation = asked.action
-	if err := asked.check(x.server.cfg.Service); err != nil {
+	if err := asked.check(x.server.cfg.Backend); err != nil {
 		return err
 	}
 	x.route.label = asked.action
@@ -65,7 +65,7 @@ func (x *exchange) resolveTarget(target []string) error {
 	}
 	prefix, operation, _ := strings.Cut(target[0], ".")
 	service, ok := targets[prefix]
-	if !ok || !x.server.cfg.Service.Knows(service, operation) {
+	if !ok || !x.server.cfg.Backend.Knows(service, operation) {
 		return errUnknownOperation
 	}
 	x.route.service, x.route.operation, x.route.label = service, operation, operation

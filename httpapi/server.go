@@ -40,8 +40,8 @@ const (
 
 // Config configures a Server.
 type Config struct {
-	// Service runs the calls. Required.
-	Service Service
+	// Backend runs the calls. Required.
+	Backend Backend
 	// Verifier checks signatures and caches signing keys. Required.
 	Verifier *sigv4.Verifier
 	// Logger gets internal errors, once each, with the request id. Required.
@@ -67,8 +67,8 @@ type Config struct {
 }
 
 func (c *Config) validate() error {
-	if c.Service == nil || c.Verifier == nil || c.Logger == nil {
-		return errors.New("httpapi: Config needs Service, Verifier and Logger")
+	if c.Backend == nil || c.Verifier == nil || c.Logger == nil {
+		return errors.New("httpapi: Config needs Backend, Verifier and Logger")
 	}
 	return nil
 }

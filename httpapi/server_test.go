@@ -38,7 +38,7 @@ func testLogger(t testing.TB) *slog.Logger {
 // newServer returns a server for f at the time now. Configure changes its Config.
 func newServer(t testing.TB, f *fakeService, configure ...func(*httpapi.Config)) *httpapi.Server {
 	t.Helper()
-	cfg := httpapi.Config{Service: f, Verifier: sigv4.NewVerifier(16), Logger: testLogger(t), Now: func() time.Time { return now }}
+	cfg := httpapi.Config{Backend: f, Verifier: sigv4.NewVerifier(16), Logger: testLogger(t), Now: func() time.Time { return now }}
 	for _, c := range configure {
 		c(&cfg)
 	}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/kmsd/kmsd/httpapi"
+	"github.com/kmsd/kmsd/service"
 )
 
 const mebibyte = 1 << 20
@@ -263,7 +264,7 @@ func TestRequestTimeout(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		f := newFakeService(t)
-		f.do = func(ctx context.Context, _ *httpapi.Call) ([]byte, error) {
+		f.do = func(ctx context.Context, _ *service.Call) ([]byte, error) {
 			<-ctx.Done()
 			return nil, ctx.Err()
 		}
