@@ -61,9 +61,9 @@ func NewMaterialCache(capacity int) *MaterialCache {
 	return c
 }
 
-// Handle keeps a cached material from being wiped. Each Get gives its own; it
-// must be released exactly when the request is done with the material. A second
-// Release does nothing.
+// Handle keeps a cached material from being wiped. Each Get gives its own, which
+// must be released once the request is done with the material: until then the
+// material stays in memory. A second Release does nothing.
 type Handle struct {
 	entry    *cacheEntry
 	released atomic.Bool

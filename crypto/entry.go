@@ -5,7 +5,7 @@ import (
 	"fmt"
 )
 
-// MaxEntry is the largest sealed log entry in bytes (CLUSTER.md §2).
+// MaxEntry is the largest sealed log entry in bytes.
 const MaxEntry = 256 << 10
 
 const (

@@ -15,7 +15,6 @@ var (
 const (
 	ChunkSize       = chunkSize
 	ChunkTagSize    = tagSize
-	EntryHeadSize   = entryHeadSize
 	BlobHeadSize    = blobHeadSize
 	MaxStreamTerms  = maxTerms
 	WrappedTermSize = wrappedSize

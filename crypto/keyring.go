@@ -11,7 +11,7 @@ import (
 )
 
 // MaxSeals is the number of seals under one term after which the cluster makes a
-// new one (CLUSTER.md §5).
+// new one.
 const MaxSeals = 1 << 30
 
 const (

@@ -175,6 +175,40 @@ func TestDecryptRefusesEveryFlip(t *testing.T) {
 	}
 }
 
+// Every failure does the same work; what it allocates stands for that here, as GCM
+// and HKDF both allocate. Not parallel: allocations are counted process-wide.
+func TestFailedDecryptsDoTheSameWork(t *testing.T) {
+	m := openMaterial(t, uuidKey, planted)
+	raw := encrypt(t, m, nil, []byte("plaintext"))
+	change := func(at int) []byte {
+		b := bytes.Clone(raw)
+		b[at] ^= 1
+		return b
+	}
+	allocs := func(m *crypto.Material, context, raw []byte) float64 {
+		blob, err := crypto.ParseBlob(raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return testing.AllocsPerRun(100, func() { _, _ = m.Decrypt(nil, context, blob) })
+	}
+	want := allocs(m, nil, raw)
+	for name, got := range map[string]float64{
+		"context":    allocs(m, []byte("other"), raw),
+		"material":   allocs(openMaterial(t, uuidKey, bytes.Repeat([]byte{1}, 32)), nil, raw),
+		"key id":     allocs(m, nil, change(3)),
+		"salt":       allocs(m, nil, change(crypto.BlobHeadSize-40)),
+		"commitment": allocs(m, nil, change(crypto.BlobHeadSize-1)),
+		"nonce":      allocs(m, nil, change(crypto.BlobHeadSize)),
+		"tag":        allocs(m, nil, change(len(raw)-1)),
+		"dummy":      testing.AllocsPerRun(100, func() { _ = crypto.DummyDecrypt(nil, raw) }) - 1, // its copy of the blob
+	} {
+		if got != want {
+			t.Errorf("%s: %v allocations, success has %v", name, got, want)
+		}
+	}
+}
+
 // A blob whose tag fits another key is what the commitment is against. It is built
 // here from the published layout alone, which also pins the layout.
 func TestBlobLayoutAndCommitment(t *testing.T) {
