@@ -79,6 +79,7 @@ func TestFraming(t *testing.T) {
 		{"length 0", "Content-Length: 0", "", ""},
 		{"chunked", "Transfer-Encoding: chunked", "3\r\n{\"K\r\na\r\neyId\":\"k\"}\r\n0\r\n\r\n", `{"KeyId":"k"}`},
 		{"chunked, with extension and trailer", "Transfer-Encoding: chunked", "2;a=b\r\n{}\r\n0\r\nX-Amz-Target: TrentService.DescribeKey\r\n\r\n", "{}"},
+		{"length and chunked: the length does not count", "Content-Length: 3\r\nTransfer-Encoding: chunked", "2\r\n{}\r\n0\r\n\r\n", "{}"},
 		{"chunked, empty", "Transfer-Encoding: chunked", "0\r\n\r\n", ""},
 		{"1 MiB", "Content-Length: 1048576", largest, largest},
 		{"1 MiB chunked", "Transfer-Encoding: chunked", "100000\r\n" + largest + "\r\n0\r\n\r\n", largest},
