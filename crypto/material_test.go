@@ -233,6 +233,13 @@ func TestBlobLayoutAndCommitment(t *testing.T) {
 		t.Fatalf("a blob built by the published layout: %q, %v", got, err)
 	}
 
+	foreign := bytes.Clone(head)
+	foreign[3] ^= 1 // another key's id, under the keys of this one
+	raw = crypto.SealGCM(keys[:32], bytes.Clone(foreign), []byte("text"), slices.Concat(foreign, context))
+	if got, err := decrypt(m, context, raw); got != nil || !errors.Is(err, crypto.ErrCiphertext) {
+		t.Errorf("a genuine tag under another key's id: %q, %v", got, err)
+	}
+
 	head[len(head)-1] ^= 1
 	raw = crypto.SealGCM(keys[:32], bytes.Clone(head), []byte("text"), slices.Concat(head, context))
 	if got, err := decrypt(m, context, raw); got != nil || !errors.Is(err, crypto.ErrCiphertext) {
