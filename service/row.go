@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/kmsd/kmsd/audit"
 	"github.com/kmsd/kmsd/fsm"
@@ -149,6 +150,21 @@ func (o Op[In, Out]) Row() *Row {
 	}
 	row.setHandlers(o.handlers())
 	return row
+}
+
+// Actions are the permissions that the operation needs, in the order in which
+// they are checked.
+func (r *Row) Actions() []string {
+	var out []string
+	if r.Identity != "" {
+		out = append(out, r.Identity)
+	}
+	for _, k := range r.keys {
+		if !slices.Contains(out, k.action) {
+			out = append(out, k.action)
+		}
+	}
+	return out
 }
 
 // call runs f on the typed input, or returns zero where there is no f.

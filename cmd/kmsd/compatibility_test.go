@@ -1,0 +1,88 @@
+package main
+
+import (
+	"flag"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/kmsd/kmsd/crypto"
+	"github.com/kmsd/kmsd/service"
+	"github.com/kmsd/kmsd/service/iamapi"
+	"github.com/kmsd/kmsd/service/kmsapi"
+	wirekms "github.com/kmsd/kmsd/wire/kms"
+)
+
+var update = flag.Bool("update", false, "rewrite the generated part of docs/compatibility.md")
+
+const (
+	compatibilityFile = "../../docs/compatibility.md"
+	generatedBegin    = "<!-- generated from the operation table: begin -->\n"
+	generatedEnd      = "<!-- generated from the operation table: end -->\n"
+)
+
+// TestCompatibilityTable holds docs/compatibility.md against the rows.
+func TestCompatibilityTable(t *testing.T) {
+	text, err := os.ReadFile(compatibilityFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	head, rest, found := strings.Cut(string(text), generatedBegin)
+	got, tail, closed := strings.Cut(rest, generatedEnd)
+	if !found || !closed {
+		t.Fatalf("%s lacks the marks of its generated part", compatibilityFile)
+	}
+	want := compatibilityTable()
+	if *update {
+		if err := os.WriteFile(compatibilityFile, []byte(head+generatedBegin+want+generatedEnd+tail), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if got != want {
+		t.Errorf("%s is not up to date: run make generate", compatibilityFile)
+	}
+}
+
+func compatibilityTable() string {
+	var b strings.Builder
+	served := map[string]*service.Row{}
+	for _, row := range kmsapi.Rows(kmsapi.Config{Materials: crypto.NewMaterialCache(1)}) {
+		served[row.Name] = row
+	}
+	ops := wirekms.Operations()
+	b.WriteString("| AWS KMS operation | served | runs | permission | other accounts | DryRun |\n|---|---|---|---|---|---|\n")
+	n := 0
+	for _, op := range ops {
+		row, ok := served[op.Name]
+		if !ok {
+			b.WriteString("| " + op.Name + " | no | | | | |\n")
+			continue
+		}
+		n++
+		b.WriteString("| " + op.Name + " | yes | " + where(row) + " | " + strings.Join(row.Actions(), ", ") + " | " + yesNo(row.CrossAccount) + " | " + yesNo(row.HasDryRun) + " |\n")
+	}
+	b.WriteString("\n")
+	for _, row := range slices.Concat(iamapi.Rows()) {
+		b.WriteString("Of " + strings.ToUpper(row.Service) + ": " + row.Name + ".\n")
+	}
+	return b.String()
+}
+
+func where(row *service.Row) string {
+	switch {
+	case !row.Write:
+		return "on the node that receives it"
+	case row.Once:
+		return "on the leader, once per SDK call"
+	}
+	return "on the leader"
+}
+
+func yesNo(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}
