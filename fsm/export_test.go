@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 )
 
 // OnceAge is how long requests are remembered, in milliseconds.
@@ -67,6 +68,46 @@ func (m *Machine) BulkOnce(n int, keyOf func(int) ReqKey) {
 	m.Skip(m.state.index + 1)
 }
 
+// PutKey writes a key and publishes, without a command around it.
+func (m *Machine) PutKey(k *Key) {
+	m.state.index++
+	m.state.put(tableKeys, m.state.index, k)
+	m.publish()
+}
+
+// FlatKeys is the keys' table with one level instead of two: one array of 16,384
+// leaves, copied for every published write. It exists to be measured against.
+type FlatKeys struct {
+	leaves    *[fanout * fanout]*leaf
+	Published atomic.Pointer[[fanout * fanout]*leaf]
+}
+
+// Flatten copies the keys' table.
+func (m *Machine) Flatten() *FlatKeys {
+	f := &FlatKeys{leaves: new([fanout * fanout]*leaf)}
+	for i, g := range m.state.tables[tableKeys].groups {
+		if g != nil {
+			copy(f.leaves[i*fanout:], g.leaves[:])
+		}
+	}
+	return f
+}
+
+// PutKey writes a key and publishes.
+func (f *FlatKeys) PutKey(k *Key, epoch uint64) {
+	var r root
+	b := k.appendID(r.seeded(nil))
+	s := slotOf(b)
+	leaves := *f.leaves
+	l := leaves[int(s.group)*fanout+int(s.leaf)].own(epoch, epoch)
+	if i, found := l.search(b[seedSize:]); found {
+		l.entries[i].rec = k
+	}
+	leaves[int(s.group)*fanout+int(s.leaf)] = l
+	f.leaves = &leaves
+	f.Published.Store(&leaves)
+}
+
 // TableSizes returns the number of records by table name, except of number 0.
 func (m *Machine) TableSizes() map[string]int {
 	out := map[string]int{}
@@ -93,9 +134,13 @@ func (m *Machine) DumpIndexes() string {
 	for i, t := range r.indexes {
 		t.each(func(e element) bool {
 			o := e.rec.(*ordered)
-			recs, _ := o.page("", 1<<30)
-			for _, rec := range recs {
-				out = append(out, fmt.Sprintf("%d %q %q %d", i, o.owner, rec.appendID(nil), rec.mod()))
+			page, _ := o.page("", 1<<30)
+			for _, e := range page {
+				mod := uint64(0)
+				if e.rec != nil {
+					mod = e.rec.mod()
+				}
+				out = append(out, fmt.Sprintf("%d %q %q %d", i, o.owner, e.id, mod))
 			}
 			out = append(out, fmt.Sprintf("%d %q weight %d", i, o.owner, o.weight))
 			return true

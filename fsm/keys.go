@@ -38,7 +38,7 @@ func (k *Key) ARN() string { return kms.KeyARN(k.Region, k.Account, k.ID) }
 
 func keyPlaces(rec record) []place {
 	k := rec.(*Key)
-	p := place{index: keysByOwner, owner: k.Account + "/" + k.Region, key: k.ID}
+	p := place{index: keysByOwner, owner: k.Account + "/" + k.Region, key: k.ID, bare: true}
 	if k.Manager == kms.ManagerCustomer {
 		p.weight = 1
 	}

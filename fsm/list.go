@@ -4,9 +4,10 @@ package fsm
 // after, in ascending order, and whether more follow. It lists keys of all states
 // and managers.
 func (v *View) ListKeys(account, region, after string, limit int) (ids []string, more bool) {
-	recs, more := v.page(keysByOwner, after, limit, account, region)
-	for _, k := range cast[*Key](recs) {
-		ids = append(ids, k.ID)
+	found, more := v.page(keysByOwner, after, limit, account, region)
+	ids = make([]string, len(found))
+	for i, e := range found {
+		ids[i] = e.id
 	}
 	return ids, more
 }
@@ -14,26 +15,26 @@ func (v *View) ListKeys(account, region, after string, limit int) (ids []string,
 // ListAliases returns up to limit aliases of an account in a Region whose names
 // follow after, in ascending order, and whether more follow.
 func (v *View) ListAliases(account, region, after string, limit int) ([]*Alias, bool) {
-	recs, more := v.page(aliasesByOwner, after, limit, account, region)
-	return cast[*Alias](recs), more
+	found, more := v.page(aliasesByOwner, after, limit, account, region)
+	return cast[*Alias](found), more
 }
 
 // ListKeyAliases is ListAliases for the aliases of one key.
 func (v *View) ListKeyAliases(account, region, keyID, after string, limit int) ([]*Alias, bool) {
-	recs, more := v.page(aliasesByKey, after, limit, account, region, keyID)
-	return cast[*Alias](recs), more
+	found, more := v.page(aliasesByKey, after, limit, account, region, keyID)
+	return cast[*Alias](found), more
 }
 
 // Nodes returns the members in the order of their ids.
 func (v *View) Nodes() []*NodeRecord {
-	recs, _ := v.page(nodesByID, "", maxListed, "")
-	return cast[*NodeRecord](recs)
+	found, _ := v.page(nodesByID, "", maxListed, "")
+	return cast[*NodeRecord](found)
 }
 
 // Keyring returns the terms of the keyring in ascending order.
 func (v *View) Keyring() []*KeyringTerm {
-	recs, _ := v.page(keyringByTerm, "", maxListed, "")
-	return cast[*KeyringTerm](recs)
+	found, _ := v.page(keyringByTerm, "", maxListed, "")
+	return cast[*KeyringTerm](found)
 }
 
 // maxListed bounds the lists that have no pages.
@@ -44,25 +45,26 @@ const maxListed = 1 << 20
 // alone: what it returns goes to the audit stream, not to a client.
 func (v *View) PendingAudit(after uint64, limit int) []PendingAudit {
 	o, _ := v.root.owned(auditByIndex, "")
-	recs, _ := o.page(indexKey(after), limit)
-	out := make([]PendingAudit, 0, len(recs))
-	for _, p := range cast[*pendingAudit](recs) {
+	found, _ := o.page(indexKey(after), limit)
+	out := make([]PendingAudit, 0, len(found))
+	for _, p := range cast[*pendingAudit](found) {
 		out = append(out, p.export())
 	}
 	return out
 }
 
 // page reads an owner's ordered index and raises MaxIndex to its last change.
-func (v *View) page(index uint8, after string, limit int, owner ...string) ([]record, bool) {
+func (v *View) page(index uint8, after string, limit int, owner ...string) ([]element, bool) {
 	o, mod := v.root.owned(index, owner...)
 	v.raise(mod)
 	return o.page(after, limit)
 }
 
-func cast[R record](recs []record) []R {
-	out := make([]R, len(recs))
-	for i, r := range recs {
-		out[i] = r.(R)
+// cast returns the records of a page, all of one type.
+func cast[R record](page []element) []R {
+	out := make([]R, len(page))
+	for i, e := range page {
+		out[i] = e.rec.(R)
 	}
 	return out
 }

@@ -5,7 +5,7 @@ import "github.com/tidwall/btree"
 // The ordered indexes. They are derived from the tables: no snapshot holds
 // them, Restore builds them anew.
 const (
-	keysByOwner    = iota // account/Region → keys by id
+	keysByOwner    = iota // account/Region → ids of keys
 	aliasesByOwner        // account/Region → aliases by name
 	aliasesByKey          // account/Region/key id → aliases by name
 	onceByIndex           // "" → once entries by log index
@@ -22,6 +22,9 @@ type place struct {
 	// weight is what the record adds to its owner's count: 1 when a quota counts
 	// it.
 	weight int
+	// bare tells that the index holds the key alone. A record that changes but
+	// keeps its key then leaves the index, and what lists depend on, as it was.
+	bare bool
 }
 
 func (p place) same(q place) bool {
@@ -56,21 +59,21 @@ func (o *ordered) own(epoch, index uint64, owner string) *ordered {
 	return o
 }
 
-// page returns up to limit records whose keys follow after, and whether more
-// follow.
-func (o *ordered) page(after string, limit int) (recs []record, more bool) {
+// page returns up to limit entries whose keys follow after, and whether more
+// follow. Entries of a bare index have no record.
+func (o *ordered) page(after string, limit int) (out []element, more bool) {
 	if o == nil || limit < 0 {
 		return nil, false
 	}
-	recs = make([]record, 0, min(limit, o.tree.Len()))
+	out = make([]element, 0, min(limit, o.tree.Len()))
 	o.tree.Ascend(after, func(key string, rec record) bool {
 		if key == after {
 			return true
 		}
-		if more = len(recs) == limit; !more {
-			recs = append(recs, rec)
+		if more = len(out) == limit; !more {
+			out = append(out, element{key, rec})
 		}
 		return !more
 	})
-	return recs, more
+	return out, more
 }

@@ -113,7 +113,10 @@ func (s *state) reindex(table uint8, index uint64, old, rec record) {
 		come = places(rec)
 	}
 	for _, p := range come {
-		s.place(p, index, rec, p.weight-weightAt(gone, p))
+		weight, stays := weightAt(gone, p)
+		if !p.bare || !stays || weight != p.weight {
+			s.place(p, index, rec, p.weight-weight)
+		}
 	}
 	for _, p := range gone {
 		if !slices.ContainsFunc(come, p.same) {
@@ -122,15 +125,18 @@ func (s *state) reindex(table uint8, index uint64, old, rec record) {
 	}
 }
 
-// weightAt is the weight of p among places, 0 when it is not one of them.
-func weightAt(places []place, p place) int {
+// weightAt is the weight of p among places, and whether it is one of them.
+func weightAt(places []place, p place) (int, bool) {
 	if i := slices.IndexFunc(places, p.same); i >= 0 {
-		return places[i].weight
+		return places[i].weight, true
 	}
-	return 0
+	return 0, false
 }
 
 func (s *state) place(p place, index uint64, rec record, weight int) {
+	if p.bare {
+		rec = nil
+	}
 	o := s.ownOrdered(p, index)
 	o.tree.Set(p.key, rec)
 	o.weight += weight

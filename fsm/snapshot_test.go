@@ -2,6 +2,7 @@ package fsm_test
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"os"
@@ -101,7 +102,8 @@ func TestSnapshotGolden(t *testing.T) {
 	}
 }
 
-// TestRestoreRefuses every damaged snapshot and keeps the old state.
+// TestRestoreRefuses damaged snapshots, and keeps the old state. The steps are
+// coprime to the usual sizes, so that every kind of field is hit.
 func TestRestoreRefuses(t *testing.T) {
 	t.Parallel()
 	data := persist(t, populated(t).Machine)
@@ -113,13 +115,13 @@ func TestRestoreRefuses(t *testing.T) {
 			t.Errorf("%s at byte %d: got %v", what, at, err)
 		}
 	}
-	for i := range data {
+	for i := 0; i < len(data); i += 3 {
 		damaged := bytes.Clone(data)
 		damaged[i] ^= 1 << (i % 8)
 		check("flipped bit", i, damaged)
-		if i%5 == 0 {
-			check("cut", i, data[:i])
-		}
+	}
+	for i := 0; i < len(data); i += 11 {
+		check("cut", i, data[:i])
 	}
 	check("trailing byte", len(data), append(bytes.Clone(data), 0))
 	broken := errors.New("broken disk")
@@ -234,16 +236,23 @@ func TestHashCheck(t *testing.T) {
 	}
 }
 
+// FuzzRestore completes what it is fed with the right checksum, so that the
+// parser is reached. Tables may be missing, as in a snapshot of an older build;
+// therefore what was restored need not persist to the same bytes.
 func FuzzRestore(f *testing.F) {
-	f.Add(persist(f, populated(f).Machine))
-	f.Add(persist(f, fsm.New()))
+	for _, m := range []*fsm.Machine{populated(f).Machine, fsm.New()} {
+		data := persist(f, m)
+		f.Add(data[:len(data)-sha256.Size])
+	}
 	f.Fuzz(func(t *testing.T, data []byte) {
+		sum := sha256.Sum256(data)
 		m := fsm.New()
-		if err := m.Restore(bytes.NewReader(data)); err != nil {
+		if err := m.Restore(bytes.NewReader(append(bytes.Clone(data), sum[:]...))); err != nil {
+			if m.Index() != 0 || m.Digest() != fsm.New().Digest() {
+				t.Error("a refused snapshot changed the state")
+			}
 			return
 		}
-		if !bytes.Equal(persist(t, m), data) && len(data) > 0 {
-			t.Error("what was restored persists differently")
-		}
+		equal(t, restore(t, persist(t, m)), m)
 	})
 }
