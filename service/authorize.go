@@ -1,6 +1,7 @@
 package service
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/kmsd/kmsd/iam"
@@ -13,7 +14,7 @@ const foreign = "because the resource does not exist in this Region, no resource
 
 // authorizeKey decides one action on one key.
 func (s *Service) authorizeKey(r *Request, rule *keyRule, key *Key) error {
-	if key.Key == nil || (key.Account != r.Principal.Account && !rule.crossAccount) {
+	if !key.ownedBy(r.Principal.Account) && (key.Key == nil || !rule.crossAccount) {
 		return r.denied(rule, key, foreign)
 	}
 	policy, err := s.keyPolicy(r, key)
@@ -45,14 +46,20 @@ func (s *Service) keyPolicy(r *Request, key *Key) (iam.KeyPolicy, error) {
 	return p, nil
 }
 
-// denied is the AccessDeniedException for an action on a key. A ciphertext that
-// alone names the key does not give away the key's ARN.
+// denied is the refusal of an action on a key. It shows nothing that the call did
+// not name: not the key of a ciphertext, not the key of another account's alias,
+// and not that a bare id is a key of another account.
 func (r *Request) denied(rule *keyRule, key *Key, reason string) error {
 	text := "User: " + r.Principal.ARN + " is not authorized to perform: " + rule.action
-	if key.byBlob && (key.Key == nil || key.Account != r.Principal.Account) {
-		return &kms.Error{Code: kms.CodeAccessDenied, Message: text + " on the resource associated with this ciphertext " + foreign}
+	switch {
+	case key.byBlob:
+		text += " on the resource associated with this ciphertext " + foreign
+	case key.byID && key.Account != r.Principal.Account:
+		return keyNotFound(kms.KeyARN(r.Region, r.Principal.Account, key.ID))
+	default:
+		text += " on resource: " + cmp.Or(key.named, key.ARN) + " " + reason
 	}
-	return &kms.Error{Code: kms.CodeAccessDenied, Message: text + " on resource: " + key.ARN + " " + reason}
+	return &kms.Error{Code: kms.CodeAccessDenied, Message: text}
 }
 
 // authorizeIdentity decides an action that only identity policies govern.

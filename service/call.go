@@ -61,9 +61,16 @@ type Key struct {
 	// says that the ciphertext is none of kmsd's.
 	Blob    crypto.Blob
 	BlobErr error
-	// byBlob tells that the ciphertext alone named the key.
-	byBlob bool
+	// byBlob tells that the ciphertext alone named the key, byID that the call
+	// named it by its bare id.
+	byBlob, byID bool
+	// named is the ARN by which the call names another account's alias: refusals
+	// show it instead of the key's.
+	named string
 }
+
+// ownedBy tells whether there is a record, and whether it is the account's.
+func (k *Key) ownedBy(account string) bool { return k.Key != nil && k.Account == account }
 
 // onceLabel separates the exactly-once hash from all other uses of SHA-256.
 const onceLabel = "kmsd/once/v1"

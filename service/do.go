@@ -160,17 +160,18 @@ func (s *Service) checkKey(r *Request, rule *keyRule, in any) error {
 	if key.ARN == "" && !key.byBlob {
 		return nil // an optional key that the call leaves out
 	}
-	if key.Key != nil {
-		r.Record.Resources = append(r.Record.Resources, audit.Resource{Account: key.Account, ARN: key.ARN})
+	own := key.ownedBy(r.Principal.Account)
+	if own {
+		r.recordKey(&key)
 	}
 	if len(r.row.grantTokens(in)) > 0 {
 		return &kms.Error{Code: kms.CodeInvalidGrantToken, Message: "The grant token is not valid."}
 	}
 	if err := s.authorizeKey(r, rule, &key); err != nil {
-		if key.Key == nil || key.Account != r.Principal.Account {
-			r.Record.Resources = nil
-		}
 		return err
+	}
+	if !own {
+		r.recordKey(&key)
 	}
 	if err := rule.states.check(key.State, key.ARN); err != nil {
 		return err
@@ -180,6 +181,13 @@ func (s *Service) checkKey(r *Request, rule *keyRule, in any) error {
 			Message: key.ARN + " key usage is " + string(key.Usage) + " which is not valid for " + r.Operation + "."}
 	}
 	return nil
+}
+
+// recordKey makes the record show the key. The caller's own keys stand in the
+// record of a refusal, too; another account's only once the caller may use it,
+// because the caller reads the record.
+func (r *Request) recordKey(key *Key) {
+	r.Record.Resources = append(r.Record.Resources, audit.Resource{Account: key.Account, ARN: key.ARN})
 }
 
 // settle is the gate.

@@ -45,6 +45,7 @@ var forwardDecoder = func() cbor.DecMode {
 	mode, err := cbor.DecOptions{
 		DupMapKey: cbor.DupMapKeyEnforcedAPF, IndefLength: cbor.IndefLengthForbidden,
 		TagsMd: cbor.TagsForbidden, ExtraReturnErrors: cbor.ExtraDecErrorUnknownField,
+		UTF8: cbor.UTF8DecodeInvalid, // a user agent is whatever the client sent
 	}.DecMode()
 	if err != nil {
 		panic("kmsd: CBOR options: " + err.Error())

@@ -51,8 +51,10 @@ func (r *Request) resolveBlob(key Key, blob []byte) (Key, error) {
 }
 
 // resolveID finds a key of the caller's account. A ciphertext that names the same
-// key id lets the caller name a foreign key by its id alone (AWS: Decrypt).
+// key id lets the caller name a foreign key by its id alone (AWS: Decrypt); if
+// authorisation refuses that, the answer is that of a key that does not exist.
 func (r *Request) resolveID(key *Key, id string) error {
+	key.byID = true
 	rec, ok := r.View.Key(r.Region, id)
 	if !ok || (rec.Account != r.Principal.Account && (key.BlobErr != nil || key.Blob.KeyID != id)) {
 		return keyNotFound(kms.KeyARN(r.Region, r.Principal.Account, id))
@@ -89,6 +91,10 @@ func (r *Request) resolveARN(key *Key, rule *keyRule, id string) error {
 
 func (r *Request) resolveAlias(key *Key, account, name string) error {
 	key.Alias = name
+	arn := kms.AliasARN(r.Region, account, name)
+	if account != r.Principal.Account {
+		key.named = arn
+	}
 	if alias, ok := r.View.Alias(account, r.Region, name); ok {
 		rec, ok := r.View.Key(r.Region, alias.KeyID)
 		if !ok {
@@ -97,7 +103,6 @@ func (r *Request) resolveAlias(key *Key, account, name string) error {
 		key.Key, key.ARN = rec, kms.KeyARN(rec.Region, rec.Account, rec.ID)
 		return nil
 	}
-	arn := kms.AliasARN(r.Region, account, name)
 	if account == r.Principal.Account {
 		return &kms.Error{Code: kms.CodeNotFound, Message: "Alias " + arn + " is not found."}
 	}

@@ -3,9 +3,11 @@ package service
 import (
 	"context"
 	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"fmt"
 
+	"github.com/kmsd/kmsd/audit"
 	"github.com/kmsd/kmsd/fsm"
 	"github.com/kmsd/kmsd/kms"
 )
@@ -20,11 +22,12 @@ const maxAttempts = 8
 func (s *Service) forwardWrite(ctx context.Context, r *Request, in any) ([]byte, error) {
 	r.reqKey = requestKey(r.Call, r.row.Once)
 	body, err := s.forward(ctx, r.Call)
-	if isTransient(err) {
-		r.row.params(in, &r.Record.RequestParameters)
-		return nil, s.refuse(ctx, r, err)
+	var answered *kms.Error
+	if err == nil || errors.As(err, &answered) {
+		return body, err
 	}
-	return body, err
+	r.row.params(in, &r.Record.RequestParameters)
+	return nil, s.refuse(ctx, r, err)
 }
 
 // executeCall decides a forwarded call on the leader. Transient errors are for
@@ -118,7 +121,7 @@ func (s *Service) propose(ctx context.Context, r *Request, args fsm.Args, out ou
 	}
 	result, index, err := s.cluster.Propose(ctx, cmd)
 	if err != nil {
-		return nil, 0, err
+		return nil, 0, s.refuseWrite(ctx, r, err)
 	}
 	s.recorded.forget(recorded)
 	switch {
@@ -150,8 +153,11 @@ func (s *Service) record(ctx context.Context, r *Request, index uint64) error {
 	return nil
 }
 
-// repeat answers a call whose command was applied before.
+// repeat answers a call whose command was applied before. What an attempt has put
+// into the record goes: it speaks of a command that was not applied. Whatever
+// fails here, the outcome stays open for the caller: something was done.
 func (s *Service) repeat(ctx context.Context, r *Request, once *fsm.Once) ([]byte, uint64, error) {
+	r.Record.ResponseElements, r.Record.Additional, r.Record.Resources = audit.Params{}, audit.Params{}, nil
 	if r.View.Index() < once.Index {
 		view, err := s.cluster.View(ctx)
 		if err != nil {
@@ -164,7 +170,7 @@ func (s *Service) repeat(ctx context.Context, r *Request, once *fsm.Once) ([]byt
 		return nil, 0, s.refuseWrite(ctx, r, err)
 	}
 	if err := s.cluster.Settle(ctx, max(r.View.MaxIndex(), once.Index)); err != nil {
-		return nil, 0, err
+		return nil, 0, kms.ErrOutcomeUnknown
 	}
 	r.Record.Repeat(once.RequestID)
 	if err := s.trail.Append(ctx, &r.Record); err != nil {
@@ -187,5 +193,12 @@ func NewUUID() string {
 	rand.Read(b[:])
 	b[6] = b[6]&0x0f | 0x40
 	b[8] = b[8]&0x3f | 0x80
-	return fmt.Sprintf("%x-%x-%x-%x-%x", b[0:4], b[4:6], b[6:8], b[8:10], b[10:16])
+	var text [36]byte
+	hex.Encode(text[0:], b[0:4])
+	hex.Encode(text[9:], b[4:6])
+	hex.Encode(text[14:], b[6:8])
+	hex.Encode(text[19:], b[8:10])
+	hex.Encode(text[24:], b[10:])
+	text[8], text[13], text[18], text[23] = '-', '-', '-', '-'
+	return string(text[:])
 }

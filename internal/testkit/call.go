@@ -3,12 +3,12 @@ package testkit
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/kmsd/kmsd/fsm"
 	"github.com/kmsd/kmsd/kms"
 	"github.com/kmsd/kmsd/service"
 )
@@ -16,74 +16,160 @@ import (
 // JSON is a decoded object.
 type JSON = map[string]any
 
-// Caller signs calls: a root user in a Region.
+// Caller signs calls: a root user in a Region. Invocation is the SDK's name for a
+// call and its retries.
 type Caller struct {
 	AccessKey, Region, Invocation string
 }
 
-// Root is the root user of Account.
-var Root = Caller{AccessKey: AccessKey, Region: Region}
+// Root is the root user of Account, Other that of OtherAccount.
+var (
+	Root  = Caller{AccessKey: AccessKey, Region: Region}
+	Other = Caller{AccessKey: OtherKey, Region: Region}
+)
 
-// Do runs one KMS call with the body and returns the answer's object, nil for an
-// empty body, or the refusal. An error that is no answer fails the test.
-func (s *Solo) Do(t testing.TB, who Caller, op string, body JSON) (JSON, *kms.Error) {
-	t.Helper()
-	text, err := json.Marshal(body)
-	check(t, err)
-	reply, err := s.Raw(t, who, "kms", op, string(text))
-	if err != nil {
-		e, ok := kms.AsError(err)
-		if !ok {
-			t.Fatalf("%s: %v", op, err)
-		}
-		return nil, e
-	}
-	if len(reply) == 0 {
-		return nil, nil
-	}
-	var out JSON
-	if err := json.Unmarshal(reply, &out); err != nil {
-		t.Fatalf("%s answered %q: %v", op, reply, err)
-	}
-	return out, nil
+// As returns the caller with the name of an SDK's call.
+func (c Caller) As(invocation string) Caller {
+	c.Invocation = invocation
+	return c
 }
 
-// Must is Do for a call that has to succeed.
-func (s *Solo) Must(t testing.TB, op string, body JSON) JSON {
+// In returns the caller in another Region.
+func (c Caller) In(region string) Caller {
+	c.Region = region
+	return c
+}
+
+// Answer is what a call was answered.
+type Answer struct {
+	RequestID string
+	Raw       []byte // the body of a success, as it came
+	Body      JSON   // nil for an empty body
+	Refusal   *kms.Error
+	// Err is an error that is no answer: one of package kms's conditions.
+	Err error
+}
+
+// Source is where every call of a Solo comes from.
+var Source = kms.Source{
+	IP: "192.0.2.7", UserAgent: "test/1", Host: "kms.us-east-1.amazonaws.com",
+	TLSVersion: "TLSv1.3", TLSCipher: "TLS_AES_128_GCM_SHA256",
+}
+
+// Call runs one KMS call. The body is text, or a value whose JSON is the body.
+func (s *Solo) Call(t testing.TB, who Caller, op string, body any) Answer {
 	t.Helper()
-	out, refusal := s.Do(t, Root, op, body)
+	text, ok := body.(string)
+	if !ok {
+		b, err := json.Marshal(body)
+		check(t, err)
+		text = string(b)
+	}
+	a := s.Raw(t, who, "kms", op, text)
+	note(op, &a)
+	if a.Err == nil && a.Refusal == nil && len(a.Raw) > 0 {
+		if err := json.Unmarshal(a.Raw, &a.Body); err != nil {
+			t.Fatalf("%s answered %q: %v", op, a.Raw, err)
+		}
+	}
+	return a
+}
+
+// Raw runs one call of any service with any body.
+func (s *Solo) Raw(t testing.TB, who Caller, serviceName, op, body string) Answer {
+	t.Helper()
+	session, err := s.Service.Open(context.Background())
+	if err != nil {
+		return Answer{Err: err}
+	}
+	_, principal, ok := session.Secret(who.AccessKey)
+	if !ok {
+		t.Fatalf("access key %s is not active", who.AccessKey)
+	}
+	return s.In(session, principal, who, serviceName, op, body)
+}
+
+// In runs one call in a session that was opened before.
+func (s *Solo) In(session *service.Session, principal kms.Principal, who Caller, serviceName, op, body string) Answer {
+	a := Answer{RequestID: service.NewUUID()}
+	raw, err := session.Do(context.Background(), &service.Call{
+		Service: serviceName, Operation: op, Body: []byte(body), Region: who.Region, Principal: principal,
+		Source: Source, RequestID: a.RequestID, InvocationID: who.Invocation,
+	})
+	if err == nil {
+		a.Raw = raw
+		return a
+	}
+	if refusal, ok := kms.AsError(err); ok {
+		a.Refusal = refusal
+	} else {
+		a.Err = err
+	}
+	return a
+}
+
+// Do runs one KMS call and returns the answer's object, nil for an empty body, or
+// the refusal. An error that is no answer fails the test.
+func (s *Solo) Do(t testing.TB, who Caller, op string, body any) (JSON, *kms.Error) {
+	t.Helper()
+	a := s.Call(t, who, op, body)
+	if a.Err != nil {
+		t.Fatalf("%s: %v", op, a.Err)
+	}
+	return a.Body, a.Refusal
+}
+
+// Must is Do by Account's root user for a call that has to succeed.
+func (s *Solo) Must(t testing.TB, op string, body any) JSON {
+	t.Helper()
+	return s.MustAs(t, Root, op, body)
+}
+
+// MustAs is Do for a call that has to succeed.
+func (s *Solo) MustAs(t testing.TB, who Caller, op string, body any) JSON {
+	t.Helper()
+	out, refusal := s.Do(t, who, op, body)
 	if refusal != nil {
 		t.Fatalf("%s %v: %v", op, body, refusal)
 	}
 	return out
 }
 
-// Raw runs one call of any service with any body.
-func (s *Solo) Raw(t testing.TB, who Caller, serviceName, op, body string) ([]byte, error) {
-	t.Helper()
-	session, err := s.Service.Open(context.Background())
-	if err != nil {
-		return nil, err
-	}
-	_, principal, ok := session.Secret(who.AccessKey)
-	if !ok {
-		t.Fatalf("access key %s is not active", who.AccessKey)
-	}
-	return session.Do(context.Background(), &service.Call{
-		Service: serviceName, Operation: op, Body: []byte(body), Region: who.Region, Principal: principal,
-		Source:    kms.Source{IP: "192.0.2.7", UserAgent: "test/1", Host: "kms.us-east-1.amazonaws.com"},
-		RequestID: service.NewUUID(), InvocationID: who.Invocation,
-	})
-}
-
-// NewKey creates a key and returns its id.
+// NewKey creates a key of Account and returns its id.
 func (s *Solo) NewKey(t testing.TB) string {
 	t.Helper()
-	return s.Must(t, "CreateKey", JSON{})["KeyMetadata"].(JSON)["KeyId"].(string)
+	return s.NewKeyOf(t, Root)
+}
+
+// NewKeyOf creates a key of the caller's and returns its id.
+func (s *Solo) NewKeyOf(t testing.TB, who Caller) string {
+	t.Helper()
+	return s.MustAs(t, who, "CreateKey", JSON{})["KeyMetadata"].(JSON)["KeyId"].(string)
+}
+
+// NewAlias gives a key of Account a name and returns it.
+func (s *Solo) NewAlias(t testing.TB, name, keyID string) string {
+	t.Helper()
+	s.Must(t, "CreateAlias", JSON{"AliasName": name, "TargetKeyId": keyID})
+	return name
+}
+
+// NewBlob encrypts a short text and returns the ciphertext in base64.
+func (s *Solo) NewBlob(t testing.TB, keyID string) string {
+	t.Helper()
+	return s.Must(t, "Encrypt", JSON{"KeyId": keyID, "Plaintext": "aGVsbG8="})["CiphertextBlob"].(string)
 }
 
 // ARN is the ARN of a key of Account in Region.
 func ARN(keyID string) string { return "arn:aws:kms:" + Region + ":" + Account + ":key/" + keyID }
+
+// OtherARN is the ARN of a key of OtherAccount in Region.
+func OtherARN(keyID string) string {
+	return "arn:aws:kms:" + Region + ":" + OtherAccount + ":key/" + keyID
+}
+
+// AliasARN is the ARN of an alias of Account in Region.
+func AliasARN(name string) string { return "arn:aws:kms:" + Region + ":" + Account + ":" + name }
 
 // Records returns the audit records written so far.
 func (s *Solo) Records(t testing.TB) []JSON {
@@ -100,8 +186,39 @@ func (s *Solo) Records(t testing.TB) []JSON {
 			out = append(out, rec)
 		}
 	}
-	if len(out) == 0 {
-		check(t, errors.New("no audit records in "+s.AuditDir))
+	return out
+}
+
+// RecordsOf returns the records of one request.
+func (s *Solo) RecordsOf(t testing.TB, requestID string) []JSON {
+	t.Helper()
+	var out []JSON
+	for _, rec := range s.Records(t) {
+		if rec["requestID"] == requestID {
+			out = append(out, rec)
+		}
 	}
 	return out
+}
+
+// Record returns the one record of a call.
+func (s *Solo) Record(t testing.TB, a Answer) JSON {
+	t.Helper()
+	recs := s.RecordsOf(t, a.RequestID)
+	if len(recs) != 1 {
+		t.Fatalf("request %s has %d records", a.RequestID, len(recs))
+	}
+	return recs[0]
+}
+
+// Prune drops every pending audit record from the state and returns the state's
+// digest: what a call has changed apart from its audit.
+func (s *Solo) Prune(t testing.TB) [32]byte {
+	t.Helper()
+	var indexes []uint64
+	for _, p := range s.Machine.View().PendingAudit(0, 1_000_000) {
+		indexes = append(indexes, p.Index)
+	}
+	s.ApplyMeta(t, fsm.Meta{Time: s.now.Load(), Recorded: indexes}, fsm.PruneAudit{})
+	return s.Machine.Digest()
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -29,12 +30,16 @@ const (
 	ClusterID    = "6c2f4d0e-57a5-4c0b-9d1e-1a2b3c4d5e6f"
 )
 
-// Solo is one state machine that answers as a cluster of one.
+// Began is a Solo's time when it starts.
+var Began = time.Date(2026, 11, 24, 12, 0, 0, 345e6, time.UTC)
+
+// Solo is one state machine that answers as a cluster of one. Its hooks are set
+// while no call is under way.
 type Solo struct {
 	Machine *fsm.Machine
 	Keyring *crypto.Keyring
 	Service *service.Service
-	Trail   *audit.Log
+	Trail   *Trail
 	// AuditDir is where the trail lies.
 	AuditDir string
 
@@ -44,32 +49,79 @@ type Solo struct {
 	Fault, Lost func(fsm.Command) error
 	// Down is what View returns instead of a view.
 	Down error
-	// Settled collects the indexes that answers waited for.
-	Settled []uint64
+	// Shut is what Settle returns, where it is set.
+	Shut func(index uint64) error
 
-	mu    sync.Mutex // guards index and Settled
+	mu    sync.Mutex // guards index
 	index uint64
-	now   time.Time
+	now   atomic.Int64 // milliseconds since 1970
 }
 
-// Start returns a Solo with both accounts.
+// Trail is an audit log that can be made to fail.
+type Trail struct {
+	*audit.Log
+	// Fault runs before a record is appended, where it is set: its error is
+	// Append's. Sick is what Healthy returns, where it is set.
+	Fault func(*audit.Record) error
+	Sick  error
+}
+
+// Append appends the record.
+func (l *Trail) Append(ctx context.Context, r *audit.Record) error {
+	if l.Fault != nil {
+		if err := l.Fault(r); err != nil {
+			return err
+		}
+	}
+	return l.Log.Append(ctx, r)
+}
+
+// Healthy returns nil while records can be written.
+func (l *Trail) Healthy() error {
+	if l.Sick != nil {
+		return l.Sick
+	}
+	return l.Log.Healthy()
+}
+
+// Start returns a Solo with both accounts and AWS's quotas.
 func Start(t testing.TB) *Solo {
 	t.Helper()
-	s := &Solo{Machine: fsm.New(), AuditDir: t.TempDir(), now: time.Date(2026, 11, 24, 12, 0, 0, 345e6, time.UTC)}
+	return StartWith(t, nil)
+}
+
+// StartWith is Start with other replicated settings.
+func StartWith(t testing.TB, config *fsm.Config) *Solo {
+	t.Helper()
+	s := &Solo{Machine: fsm.New(), AuditDir: t.TempDir()}
+	s.now.Store(Began.UnixMilli())
 	s.Keyring = crypto.NewKeyring(ClusterID, crypto.NewRoot())
 	wrapped, err := s.Keyring.NewTerm(1)
 	check(t, err)
 	check(t, s.Keyring.Load(map[uint32][]byte{1: wrapped}))
-	s.genesis(t, wrapped)
-	s.Trail, err = audit.Open(audit.Config{Dir: s.AuditDir, Logger: slog.New(slog.DiscardHandler)})
+	s.genesis(t, wrapped, config)
+	trail, err := audit.Open(audit.Config{Dir: s.AuditDir, Logger: slog.New(slog.DiscardHandler)})
 	check(t, err)
-	t.Cleanup(func() { _ = s.Trail.Close() })
-	rows := append(kmsapi.Rows(kmsapi.Config{Keyring: s.Keyring, Materials: crypto.NewMaterialCache(1000)}), iamapi.Rows()...)
-	s.Service = service.New(service.Config{
-		Cluster: s, Keys: s.Keyring, Trail: s.Trail, Rows: rows, Logger: slog.New(slog.DiscardHandler), Now: func() time.Time { return s.now },
-	})
+	s.Trail = &Trail{Log: trail}
+	t.Cleanup(func() { _ = trail.Close() })
+	s.Service = s.NewService()
 	return s
 }
+
+// NewService returns another service on the same state and trail, as the process
+// of a new leader has it.
+func (s *Solo) NewService() *service.Service {
+	rows := append(kmsapi.Rows(kmsapi.Config{Keyring: s.Keyring, Materials: crypto.NewMaterialCache(1000)}), iamapi.Rows()...)
+	return service.New(service.Config{
+		Cluster: s, Keys: s.Keyring, Trail: s.Trail, Rows: rows, Logger: slog.New(slog.DiscardHandler), Now: s.Now,
+	})
+}
+
+// Now returns the Solo's time, which stands still.
+func (s *Solo) Now() time.Time { return time.UnixMilli(s.now.Load()).UTC() }
+
+// Advance moves the Solo's time.
+func (s *Solo) Advance(d time.Duration) { s.now.Add(d.Milliseconds()) }
 
 func check(t testing.TB, err error) {
 	t.Helper()
@@ -78,8 +130,9 @@ func check(t testing.TB, err error) {
 	}
 }
 
-func (s *Solo) genesis(t testing.TB, wrapped []byte) {
-	g := fsm.Genesis{ClusterID: ClusterID, ClusterVersion: 1, OperatorAccount: Account, Keyring: []fsm.KeyringTerm{{Term: 1, Wrapped: wrapped}}}
+func (s *Solo) genesis(t testing.TB, wrapped []byte, config *fsm.Config) {
+	g := fsm.Genesis{ClusterID: ClusterID, ClusterVersion: 1, OperatorAccount: Account, Config: config,
+		Keyring: []fsm.KeyringTerm{{Term: 1, Wrapped: wrapped}}}
 	for account, id := range map[string]string{Account: AccessKey, OtherAccount: OtherKey} {
 		secret, err := s.Keyring.Seal(service.SecretPurpose, id, []byte("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"))
 		check(t, err)
@@ -92,7 +145,13 @@ func (s *Solo) genesis(t testing.TB, wrapped []byte) {
 // Apply applies a command behind the service's back. A refusal fails the test.
 func (s *Solo) Apply(t testing.TB, args fsm.Args) uint64 {
 	t.Helper()
-	cmd, err := fsm.NewCommand(fsm.ReqKey{}, fsm.Meta{Time: s.now.UnixMilli()}, args)
+	return s.ApplyMeta(t, fsm.Meta{Time: s.now.Load()}, args)
+}
+
+// ApplyMeta is Apply with the command's first part.
+func (s *Solo) ApplyMeta(t testing.TB, meta fsm.Meta, args fsm.Args) uint64 {
+	t.Helper()
+	cmd, err := fsm.NewCommand(fsm.ReqKey{}, meta, args)
 	check(t, err)
 	result, index := s.apply(cmd)
 	if result.Err != nil || result.Fatal != nil || result.Conflict {
@@ -121,20 +180,27 @@ func (s *Solo) Propose(_ context.Context, cmd fsm.Command) (fsm.Result, uint64, 
 			return fsm.Result{}, 0, err
 		}
 	}
-	return result, index, result.Fatal
+	if result.Fatal != nil {
+		return fsm.Result{}, 0, errors.Join(kms.ErrOutcomeUnknown, result.Fatal)
+	}
+	return result, index, nil
 }
 
-// forwards is how often Forward tries.
-const forwards = 3
+// Forwards is how often Forward tries.
+const Forwards = 3
 
 // Forward executes the call here, again while the outcome is open.
 func (s *Solo) Forward(ctx context.Context, call []byte) (reply []byte, err error) {
 	unknown := false
-	for range forwards {
+	for range Forwards {
 		reply, _, err = s.Service.Execute(ctx, call)
-		unknown = unknown || errors.Is(err, kms.ErrOutcomeUnknown)
-		if err == nil {
+		switch {
+		case err == nil:
 			return reply, nil
+		case errors.Is(err, kms.ErrOutcomeUnknown):
+			unknown = true
+		case !errors.Is(err, kms.ErrNotLeader) && !errors.Is(err, kms.ErrUnavailable):
+			return nil, err
 		}
 	}
 	if unknown {
@@ -151,10 +217,13 @@ func (s *Solo) View(context.Context) (*fsm.View, error) {
 	return s.Machine.View(), nil
 }
 
-// Settle notes what it was asked to wait for.
+// Settle returns at once: a single state is what every node serves.
 func (s *Solo) Settle(_ context.Context, index uint64) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.Settled = append(s.Settled, index)
+	if s.Shut != nil {
+		return s.Shut(index)
+	}
 	return nil
 }
+
+// Ready returns nil unless the Solo is down.
+func (s *Solo) Ready() error { return s.Down }

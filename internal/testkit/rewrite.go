@@ -1,0 +1,135 @@
+package testkit
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"testing"
+
+	"github.com/fxamacker/cbor/v2"
+)
+
+// The parts of a snapshot that Rewrite knows: package fsm describes the format.
+const (
+	snapshotMagic = "kmsd-fsm"
+	tableKeys     = 8
+	tableAccess   = 6
+	// Numbers of fields.
+	accessID     = 1
+	accessStatus = 5
+	keyID        = 3
+	keySpec      = 6
+	keyUsage     = 7
+	keyState     = 10
+)
+
+// SetState brings a key into a state, also into one that no command reaches.
+func (s *Solo) SetState(t testing.TB, id, state string) {
+	t.Helper()
+	s.rewrite(t, tableKeys, keyID, id, map[uint64]any{keyState: state})
+}
+
+// SetType gives a key another spec and usage. It keeps its symmetric material.
+func (s *Solo) SetType(t testing.TB, id, spec, usage string) {
+	t.Helper()
+	s.rewrite(t, tableKeys, keyID, id, map[uint64]any{keySpec: spec, keyUsage: usage})
+}
+
+// SetAccessKey sets the status of an access key.
+func (s *Solo) SetAccessKey(t testing.TB, id, status string) {
+	t.Helper()
+	s.rewrite(t, tableAccess, accessID, id, map[uint64]any{accessStatus: status})
+}
+
+// rewrite changes a record: it writes a snapshot, edits the record there, and
+// restores the machine from it. The record counts as written by a command of its
+// own, so that preconditions on it fail.
+func (s *Solo) rewrite(t testing.TB, table byte, idField uint64, id string, fields map[uint64]any) {
+	t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var old bytes.Buffer
+	check(t, s.Machine.Snapshot().Persist(&old))
+	e := &editor{t: t, in: old.Bytes(), table: table, idField: idField, id: id, fields: fields}
+	check(t, s.Machine.Restore(bytes.NewReader(e.run())))
+	if e.found != 1 {
+		t.Fatalf("%d records %s in table %d", e.found, id, table)
+	}
+}
+
+// editor copies a snapshot and changes one record.
+type editor struct {
+	t       testing.TB
+	in      []byte
+	out     bytes.Buffer
+	table   byte
+	idField uint64
+	id      string
+	fields  map[uint64]any
+	index   uint64
+	found   int
+}
+
+func (e *editor) run() []byte {
+	e.out.Write(e.take(len(snapshotMagic)))
+	header := e.item()
+	var fields map[uint64]any
+	check(e.t, cbor.Unmarshal(header, &fields))
+	e.index = fields[3].(uint64)
+	e.put(header)
+	for table := e.take(1); ; table = e.take(1) {
+		e.out.Write(table)
+		if table[0] == 0 {
+			break
+		}
+		e.copyTable(table[0])
+	}
+	e.out.Write(e.take(8))
+	sum := sha256.Sum256(e.out.Bytes())
+	e.out.Write(sum[:])
+	return e.out.Bytes()
+}
+
+func (e *editor) copyTable(table byte) {
+	for {
+		item := e.item()
+		if len(item) > 0 && table == e.table {
+			item = e.edit(item)
+		}
+		e.put(item)
+		if len(item) == 0 {
+			return
+		}
+	}
+}
+
+func (e *editor) edit(item []byte) []byte {
+	var record map[uint64]any
+	check(e.t, cbor.Unmarshal(item, &record))
+	if record[e.idField] != e.id {
+		return item
+	}
+	e.found++
+	for number, value := range e.fields {
+		record[number] = value
+	}
+	record[0] = e.index
+	mode, err := cbor.CoreDetEncOptions().EncMode()
+	check(e.t, err)
+	out, err := mode.Marshal(record)
+	check(e.t, err)
+	return out
+}
+
+func (e *editor) take(n int) []byte {
+	b := e.in[:n]
+	e.in = e.in[n:]
+	return b
+}
+
+func (e *editor) item() []byte { return e.take(int(binary.BigEndian.Uint32(e.take(4)))) }
+
+func (e *editor) put(item []byte) {
+	e.out.Write(binary.BigEndian.AppendUint32(nil, uint32(len(item))))
+	e.out.Write(item)
+}

@@ -1,0 +1,100 @@
+package kmsapi_test
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/kmsd/kmsd/internal/testkit"
+)
+
+type obj = testkit.JSON
+
+// outcome is what a call is answered; the zero value is success.
+type outcome struct{ code, message string }
+
+var success = outcome{}
+
+func notFound(message string) outcome     { return outcome{"NotFoundException", message} }
+func validation(message string) outcome   { return outcome{"ValidationException", message} }
+func accessDenied(message string) outcome { return outcome{"AccessDeniedException", message} }
+
+// constraint is a violation of one of the model's constraints.
+func constraint(entry string) outcome {
+	return validation("1 validation error detected: " + entry)
+}
+
+func missing(member string) outcome {
+	return constraint("Value null at '" + member + "' failed to satisfy constraint: Member must not be null")
+}
+
+// wantOutcome compares what a call was answered.
+func wantOutcome(t *testing.T, a testkit.Answer, want outcome) {
+	t.Helper()
+	if a.Err != nil {
+		t.Errorf("got no answer: %v", a.Err)
+		return
+	}
+	got := success
+	if a.Refusal != nil {
+		got = outcome{a.Refusal.Code, a.Refusal.Message}
+	}
+	if got != want {
+		t.Errorf("got  %q %q\nwant %q %q", got.code, got.message, want.code, want.message)
+	}
+}
+
+// wantJSON compares a decoded value with JSON text.
+func wantJSON(t *testing.T, got any, want string) {
+	t.Helper()
+	var w any
+	if err := json.Unmarshal([]byte(want), &w); err != nil {
+		t.Fatalf("the expected text %s is not JSON: %v", want, err)
+	}
+	if diff := cmp.Diff(got, w); diff != "" {
+		t.Errorf("-got +want:\n%s", diff)
+	}
+}
+
+// with returns a copy of the body with more members.
+func with(body obj, more obj) obj {
+	out := obj{}
+	for _, m := range []obj{body, more} {
+		for k, v := range m {
+			out[k] = v
+		}
+	}
+	return out
+}
+
+func b64(b []byte) string { return base64.StdEncoding.EncodeToString(b) }
+
+func bytesOf(n int) string { return b64(make([]byte, n)) }
+
+func unb64(t testing.TB, s any) []byte {
+	t.Helper()
+	b, err := base64.StdEncoding.DecodeString(s.(string))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// fill replaces $NAME by the values in text.
+func fill(text string, pairs ...string) string { return strings.NewReplacer(pairs...).Replace(text) }
+
+// The tail of every refusal that must not tell what exists.
+const threeReasons = " because the resource does not exist in this Region, no resource-based policies allow access, or a resource-based policy explicitly denies access"
+
+// deniedTo is the refusal of an action on a named resource.
+func deniedTo(account, action, resource string) outcome {
+	return accessDenied("User: arn:aws:iam::" + account + ":root is not authorized to perform: " + action + " on resource: " + resource + threeReasons)
+}
+
+// deniedBlob is the refusal when the ciphertext alone names the key.
+func deniedBlob(account, action string) outcome {
+	return accessDenied("User: arn:aws:iam::" + account + ":root is not authorized to perform: " + action + " on the resource associated with this ciphertext" + threeReasons)
+}

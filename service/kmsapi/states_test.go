@@ -1,0 +1,106 @@
+package kmsapi_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/kmsd/kmsd/internal/testkit"
+)
+
+// The columns of the matrix (AWS: "Key states of AWS KMS keys").
+var states = strings.Fields("Enabled Disabled PendingDeletion PendingReplicaDeletion PendingImport Unavailable Creating Updating")
+
+// The notes of the matrix: what a key in the state answers.
+var notes = map[string]outcome{
+	"ok": success,
+	"1":  {"DisabledException", "$ARN is disabled."},
+	"3":  {"KMSInvalidStateException", "$ARN is pending deletion."},
+	"3r": {"KMSInvalidStateException", "$ARN is pending replica deletion."},
+	"5":  {"KMSInvalidStateException", "$ARN is pending import."},
+	"11": {"KMSInvalidStateException", "$ARN is unavailable."},
+	"14": {"KMSInvalidStateException", "$ARN is creating."},
+	"15": {"KMSInvalidStateException", "$ARN is updating."},
+}
+
+// stateCase is a row: the operation's body with $KEY for the key in the state,
+// $GOOD for an enabled one, $BLOB and $GOODBLOB for their ciphertexts, $ALIAS and
+// $GOODALIAS for their aliases, and the note for each state.
+type stateCase struct{ name, op, body, notes string }
+
+var stateMatrix = []stateCase{
+	//                                                                                              En Dis PD  PRD PImp Unav Cre Upd
+	{"", "CreateAlias", `{"AliasName":"alias/new","TargetKeyId":"$KEY"}`, /*                     */ "ok ok  3   3r  ok   ok   ok  ok"},
+	{"", "Encrypt", `{"KeyId":"$KEY","Plaintext":"aGVsbG8="}`, /*                                */ "ok 1   3   3r  5    11   14  ok"},
+	{"by the blob", "Decrypt", `{"CiphertextBlob":"$BLOB"}`, /*                                  */ "ok 1   3   3r  5    11   14  ok"},
+	{"by KeyId", "Decrypt", `{"CiphertextBlob":"$BLOB","KeyId":"$ALIAS"}`, /*                    */ "ok 1   3   3r  5    11   14  ok"},
+	{"", "GenerateDataKey", `{"KeyId":"$KEY","KeySpec":"AES_256"}`, /*                           */ "ok 1   3   3r  5    11   14  ok"},
+	{"", "GenerateDataKeyWithoutPlaintext", `{"KeyId":"$KEY","NumberOfBytes":1}`, /*             */ "ok 1   3   3r  5    11   14  ok"},
+	{"from", "ReEncrypt", `{"CiphertextBlob":"$BLOB","DestinationKeyId":"$GOOD"}`, /*            */ "ok 1   3   3r  5    11   14  ok"},
+	{"to", "ReEncrypt", `{"CiphertextBlob":"$GOODBLOB","DestinationKeyId":"$KEY"}`, /*           */ "ok 1   3   3r  5    11   14  ok"},
+	{"", "DeleteAlias", `{"AliasName":"$ALIAS"}`, /*                                             */ "ok ok  ok  ok  ok   ok   ok  ok"},
+	{"", "DescribeKey", `{"KeyId":"$KEY"}`, /*                                                   */ "ok ok  ok  ok  ok   ok   ok  ok"},
+	{"", "GetKeyPolicy", `{"KeyId":"$KEY"}`, /*                                                  */ "ok ok  ok  ok  ok   ok   ok  ok"},
+	{"", "ListAliases", `{"KeyId":"$KEY"}`, /*                                                   */ "ok ok  ok  ok  ok   ok   ok  ok"},
+	{"", "DisableKey", `{"KeyId":"$KEY"}`, /*                                                    */ "ok ok  3   3r  5    ok   14  15"},
+	{"", "EnableKey", `{"KeyId":"$KEY"}`, /*                                                     */ "ok ok  3   3r  5    ok   14  15"},
+	{"new target", "UpdateAlias", `{"AliasName":"$GOODALIAS","TargetKeyId":"$KEY"}`, /*          */ "ok ok  3   3r  ok   ok   ok  ok"},
+	{"old target", "UpdateAlias", `{"AliasName":"$ALIAS","TargetKeyId":"$GOOD"}`, /*             */ "ok ok  ok  ok  ok   ok   ok  ok"},
+}
+
+func TestKeyStates(t *testing.T) {
+	t.Parallel()
+	for column, state := range states {
+		t.Run(state, func(t *testing.T) {
+			t.Parallel()
+			s := testkit.Start(t)
+			for _, row := range stateMatrix {
+				note := strings.Fields(row.notes)[column]
+				t.Run(row.op+" "+row.name, func(t *testing.T) { testState(t, s, row, state, notes[note]) })
+			}
+		})
+	}
+}
+
+func testState(t *testing.T, s *testkit.Solo, row stateCase, state string, want outcome) {
+	key, good := s.NewKey(t), s.NewKey(t)
+	body := fill(row.body, "$GOODBLOB", s.NewBlob(t, good), "$BLOB", s.NewBlob(t, key), "$KEY", key, "$GOODALIAS", s.NewAlias(t, "alias/good-"+good, good),
+		"$GOOD", good, "$ALIAS", s.NewAlias(t, "alias/it-"+key, key), "alias/new", "alias/new-"+key)
+	s.SetState(t, key, state)
+	before := s.Prune(t)
+	wantOutcome(t, s.Call(t, testkit.Root, row.op, body), outcome{want.code, fill(want.message, "$ARN", testkit.ARN(key))})
+	if want != success && s.Prune(t) != before {
+		t.Errorf("a refused call changed the state")
+	}
+}
+
+func TestEnabledFollowsTheState(t *testing.T) {
+	t.Parallel()
+	s := testkit.Start(t)
+	key := s.NewKey(t)
+	for _, state := range states {
+		s.SetState(t, key, state)
+		got := s.Must(t, "DescribeKey", obj{"KeyId": key})["KeyMetadata"].(obj)
+		if got["KeyState"] != state || got["Enabled"] != (state == "Enabled") {
+			t.Errorf("in state %s: KeyState %v, Enabled %v", state, got["KeyState"], got["Enabled"])
+		}
+	}
+}
+
+func TestDisableAndEnable(t *testing.T) {
+	t.Parallel()
+	s := testkit.Start(t)
+	key := s.NewKey(t)
+	steps := []struct{ op, want string }{
+		{"EnableKey", "Enabled"}, {"DisableKey", "Disabled"}, {"DisableKey", "Disabled"}, {"EnableKey", "Enabled"}, {"EnableKey", "Enabled"},
+	}
+	for i, step := range steps {
+		a := s.Call(t, testkit.Root, step.op, obj{"KeyId": testkit.ARN(key)})
+		wantOutcome(t, a, success)
+		if len(a.Raw) != 0 {
+			t.Errorf("step %d: the body is %q", i, a.Raw)
+		}
+		if got := s.Must(t, "DescribeKey", obj{"KeyId": key})["KeyMetadata"].(obj)["KeyState"]; got != step.want {
+			t.Errorf("step %d: after %s the key is %v", i, step.op, got)
+		}
+	}
+}
