@@ -22,12 +22,6 @@ const (
 	clusterVersion = 1
 )
 
-// freshness is the permission to serve reads. It is immutable.
-type freshness struct {
-	term  uint64        // holds only while Raft is in this term
-	until time.Duration // on this node's boot clock
-}
-
 // handleBeat takes a Beat of the node from. What decides is read when the Beat
 // arrives, in one critical section; the reply is held until WaitIndex is applied,
 // and its ages are read when it leaves.
@@ -37,12 +31,16 @@ func (n *Node) handleBeat(ctx context.Context, from string, b lease.Beat) lease.
 	_, leader := n.raft.LeaderWithID()
 	counts := n.follower.Beat(b, term, leader == raft.ServerID(from), n.clock.Boot())
 	if counts {
-		n.publishFollower()
+		n.stable.Raise(b.Stable)
+		if fresh, ok := n.follower.Fresh(); ok {
+			n.publish(fresh)
+		} else {
+			n.fresh.Store(nil)
+		}
 	}
 	n.mu.Unlock()
 	if counts {
 		n.metLeader()
-		n.stable.Raise(b.Stable)
 		n.holdFor(ctx, b.WaitIndex)
 	}
 	r := lease.Reply{
@@ -65,12 +63,13 @@ func (n *Node) holdFor(ctx context.Context, index uint64) {
 	_ = n.applied.Wait(ctx, index) // the reply says how far this node came
 }
 
-// publishFollower makes the follower's freshness visible. n.mu is held.
-func (n *Node) publishFollower() {
-	if term, until, ok := n.follower.FreshUntil(); ok {
-		n.fresh.Store(&freshness{term, until})
-		n.freshened.Raise(n.freshened.Load() + 1)
+// publish makes this node's freshness visible. n.mu is held.
+func (n *Node) publish(f lease.Freshness) {
+	if n.fate.failed.Load() {
+		return
 	}
+	n.fresh.Store(&f)
+	n.freshened.Raise(n.freshened.Load() + 1)
 }
 
 // beatLoop sends Beats to one member for as long as this node leads: one after
@@ -110,12 +109,8 @@ func (l *leadership) pause(d time.Duration) {
 func (l *leadership) beat(peer string, fresh bool) bool {
 	n := l.n
 	n.mu.Lock()
-	var wait uint64
-	if l.isOpen() {
-		wait = n.applied.Load()
-	}
 	sentAt := n.clock.Boot()
-	b, ok := l.lease.Next(peer, wait, sentAt)
+	b, ok := l.lease.Next(peer, n.applied.Load(), sentAt)
 	n.mu.Unlock()
 	if !ok {
 		return true
@@ -163,9 +158,8 @@ func (l *leadership) advance() {
 	}
 	now := n.clock.Boot()
 	p := l.lease.Advance(now)
-	if until, ok := l.lease.FreshUntil(now); ok {
-		n.fresh.Store(&freshness{l.term, until})
-		n.freshened.Raise(n.freshened.Load() + 1)
+	if fresh, ok := l.lease.Fresh(now); ok {
+		n.publish(fresh)
 	}
 	if p.Again > 0 {
 		l.timer.Reset(p.Again - now)

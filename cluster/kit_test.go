@@ -39,11 +39,12 @@ type testCluster struct {
 	seals   []seal.Sealer
 	adapt   func(i int, cfg *cluster.Config)
 
-	nodes []*cluster.Node // nil while stopped
+	nodes   []*cluster.Node // nil while stopped
+	cutting sync.WaitGroup
 
 	mu     sync.Mutex
 	addrs  map[string]string         // guarded by mu
-	hidden map[string]bool           // guarded by mu; nobody finds these
+	cut    map[string]bool           // guarded by mu; these find nobody and nobody finds them
 	before func(node int, id string) // guarded by mu; runs before a call is executed
 }
 
@@ -57,7 +58,7 @@ func testLog(t *testing.T, node int) *slog.Logger {
 // newCluster makes a cluster and starts its nodes. adapt may be nil.
 func newCluster(t *testing.T, size int, adapt func(i int, cfg *cluster.Config)) *testCluster {
 	t.Helper()
-	c := &testCluster{t: t, adapt: adapt, addrs: map[string]string{}, hidden: map[string]bool{}, nodes: make([]*cluster.Node, size)}
+	c := &testCluster{t: t, adapt: adapt, addrs: map[string]string{}, cut: map[string]bool{}, nodes: make([]*cluster.Node, size)}
 	base := t.TempDir()
 	var nodes []cluster.InitNode
 	for i := range size {
@@ -110,7 +111,7 @@ func (c *testCluster) start(i int) *cluster.Node {
 func (c *testCluster) config(i int) cluster.Config {
 	cfg := cluster.Config{
 		DataDir: c.dirs[i], Seal: c.seals[i], ListenAddr: "127.0.0.1:0",
-		Resolve: c.resolve, Logger: testLog(c.t, i),
+		Resolve: func(id string) (string, bool) { return c.resolve(c.founded.NodeIDs[i], id) }, Logger: testLog(c.t, i),
 	}
 	if c.adapt != nil {
 		c.adapt(i, &cfg)
@@ -118,17 +119,43 @@ func (c *testCluster) config(i int) cluster.Config {
 	return cfg
 }
 
-func (c *testCluster) resolve(nodeID string) (string, bool) {
+func (c *testCluster) resolve(from, to string) (string, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	addr, ok := c.addrs[nodeID]
-	return addr, ok && !c.hidden[nodeID]
+	addr, ok := c.addrs[to]
+	return addr, ok && !c.cut[from] && !c.cut[to]
 }
 
-func (c *testCluster) hide(id string, hidden bool) {
+// isolate takes node i off the network, or puts it back. What was being dialled at
+// that moment is cut as soon as it stands.
+func (c *testCluster) isolate(i int, cut bool) {
+	id, n := c.founded.NodeIDs[i], c.nodes[i]
+	c.mu.Lock()
+	c.cut[id] = cut
+	c.mu.Unlock()
+	if !cut {
+		return
+	}
+	n.CutConnections()
+	c.cutting.Go(func() {
+		tick := time.NewTicker(5 * time.Millisecond)
+		defer tick.Stop()
+		for range tick.C {
+			c.mu.Lock()
+			still := c.cut[id]
+			c.mu.Unlock()
+			if !still {
+				return
+			}
+			n.CutConnections()
+		}
+	})
+}
+
+func (c *testCluster) beforeExecute(f func(node int, id string)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.hidden[id] = hidden
+	c.before = f
 }
 
 // stop stops a node gracefully.
@@ -147,6 +174,10 @@ func (c *testCluster) stop(i int) {
 }
 
 func (c *testCluster) stopAll() {
+	c.mu.Lock()
+	clear(c.cut)
+	c.mu.Unlock()
+	c.cutting.Wait()
 	var all sync.WaitGroup
 	for i := range c.nodes {
 		all.Go(func() { c.stop(i) })

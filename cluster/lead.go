@@ -84,6 +84,8 @@ type leadership struct {
 	open  chan struct{} // closed when LeaderOpen is applied
 	timer *time.Timer   // runs advance
 	kicks map[string]chan struct{}
+	// opened is the index of LeaderOpen, written before open is closed.
+	opened uint64
 
 	lease *lease.Leader // guarded by n.mu
 	over  bool          // guarded by n.mu
@@ -184,6 +186,7 @@ func (l *leadership) openTerm() bool {
 		if err == nil {
 			l.n.mu.Lock()
 			l.lease.Opened(index)
+			l.opened = index
 			close(l.open)
 			l.n.mu.Unlock()
 			l.n.caughtUp.Store(true)
@@ -256,6 +259,6 @@ func (l *leadership) callLead() {
 		return
 	}
 	if lead := l.n.handlers.Lead; lead != nil {
-		lead(l.ctx, l.term)
+		lead(l.ctx, l.opened)
 	}
 }

@@ -137,7 +137,7 @@ func (n *Node) readyGauge() float64 {
 
 func (n *Node) termGauge() float64 {
 	if f := n.fresh.Load(); f != nil {
-		return float64(f.term)
+		return float64(f.Term)
 	}
 	return 0
 }

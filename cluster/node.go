@@ -35,8 +35,9 @@ type Handlers struct {
 	// *kms.Error travels back as it is, any other error without its text.
 	Execute func(ctx context.Context, call []byte) (reply []byte, index uint64, err error)
 	// Lead runs while this node leads an open term, in a goroutine of its own, and
-	// must return soon after ctx ends. nil for none.
-	Lead func(ctx context.Context, term uint64)
+	// must return soon after ctx ends. opened is the index of the entry that opened
+	// the term: every command before it is of an earlier term. nil for none.
+	Lead func(ctx context.Context, opened uint64)
 }
 
 // A Node is one running member of a cluster. Its methods are safe for concurrent
@@ -88,7 +89,7 @@ type Node struct {
 	caughtUp     atomic.Bool
 	transferring atomic.Int64 // boot time in ns since which Raft says so; 0: it does not
 	lead         atomic.Pointer[leadership]
-	fresh        atomic.Pointer[freshness]
+	fresh        atomic.Pointer[lease.Freshness]
 	freshened    watermark // counts the changes of fresh
 
 	mu       sync.Mutex     // one critical section for all of the Beats' bookkeeping

@@ -14,17 +14,18 @@ import (
 // stops, when its connections end under it.
 func newRaftLogger(log *slog.Logger, stopping func() bool) hclog.Logger {
 	l := hclog.NewInterceptLogger(&hclog.LoggerOptions{Name: "raft", Level: hclog.Info, Output: io.Discard})
-	l.RegisterSink(raftSink{log, stopping})
+	l.RegisterSink(&raftSink{log, stopping})
 	return l
 }
 
+// A raftSink is used by its pointer: it is a key of a map.
 type raftSink struct {
 	log      *slog.Logger
 	stopping func() bool
 }
 
 // Accept implements hclog.SinkAdapter.
-func (s raftSink) Accept(_ string, level hclog.Level, msg string, args ...any) {
+func (s *raftSink) Accept(_ string, level hclog.Level, msg string, args ...any) {
 	var l slog.Level
 	switch {
 	case s.stopping():

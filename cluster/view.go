@@ -40,8 +40,8 @@ func (n *Node) View(ctx context.Context) (*fsm.View, error) {
 		if n.freshened.Wait(ctx, seen+1) != nil {
 			return nil, fmt.Errorf("%w: %w", kms.ErrUnavailable, why)
 		}
-		// A Beat came. What it calls acknowledged must be applied here, too.
-		if n.applied.Wait(ctx, n.stable.Load()) != nil {
+		// A Beat came. What it calls for must be applied here, too.
+		if f := n.fresh.Load(); f != nil && n.applied.Wait(ctx, f.Floor) != nil {
 			return nil, fmt.Errorf("%w: %w", kms.ErrUnavailable, errBehind)
 		}
 	}
@@ -66,9 +66,9 @@ func (n *Node) mayServe() error {
 		return errFailed
 	case f == nil:
 		return errNoLeader
-	case f.term != n.raft.CurrentTerm() || n.clock.Boot() >= f.until:
+	case f.Term != n.raft.CurrentTerm() || n.clock.Boot() >= f.Until:
 		return errStale
-	case n.applied.Load() < n.stable.Load():
+	case n.applied.Load() < f.Floor:
 		return errBehind
 	}
 	return nil

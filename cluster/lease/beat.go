@@ -16,7 +16,8 @@ const (
 type Beat struct {
 	Term  uint64
 	Round uint64 // counts the Beats of this term to this member, from 1
-	// WaitIndex is the index that the member should have applied when it replies.
+	// WaitIndex is what the leader has applied, which the member should have applied
+	// when it replies; 0 while the term is not open.
 	WaitIndex uint64
 	// Stable is the index up to which the leader acknowledges writes.
 	Stable uint64

@@ -54,16 +54,19 @@ func (l *Leader) Term() uint64 { return l.term }
 // Stable returns the index up to which writes are acknowledged.
 func (l *Leader) Stable() uint64 { return l.stable }
 
-// Next returns the Beat to send to a member at now. At most one may be in flight
-// for each member.
-func (l *Leader) Next(to string, waitIndex uint64, now time.Duration) (Beat, bool) {
+// Next returns the Beat to send to a member at now, when this node has applied
+// index. At most one may be in flight for each member.
+func (l *Leader) Next(to string, index uint64, now time.Duration) (Beat, bool) {
 	p, ok := l.peers[to]
 	if !ok {
 		return Beat{}, false
 	}
+	if l.open == 0 {
+		index = 0
+	}
 	p.round++
 	p.sent = now
-	return Beat{Term: l.term, Round: p.round, WaitIndex: waitIndex, Stable: l.stable}, true
+	return Beat{Term: l.term, Round: p.round, WaitIndex: index, Stable: l.stable}, true
 }
 
 // Answer takes the reply to the Beat of a round, received at now. It returns
@@ -160,17 +163,15 @@ func (l *Leader) pass(index uint64, out *Progress) {
 	}
 }
 
-// FreshUntil returns when this node stops being allowed to serve reads as leader:
-// Silence after the time at which a majority's answered Beats had been sent.
-// Counting from the sending, not from the answer, keeps an answer that lay in a
-// queue from proving anything about the time after it. ok is false before Opened
-// and when no majority has answered.
-func (l *Leader) FreshUntil(now time.Duration) (until time.Duration, ok bool) {
-	if l.open == 0 {
-		return 0, false
-	}
-	if l.voters == 1 {
-		return Forever, true
+// Fresh returns until when this node may serve reads as leader: Silence after the
+// time at which a majority's answered Beats had been sent. Counting from the
+// sending, not from the answer, keeps an answer that lay in a queue from proving
+// anything about the time after it. ok is false before Opened and when no
+// majority has answered in time.
+func (l *Leader) Fresh(now time.Duration) (fresh Freshness, ok bool) {
+	fresh = Freshness{Term: l.term, Until: Forever, Floor: l.open}
+	if l.open == 0 || l.voters == 1 {
+		return fresh, l.open != 0
 	}
 	at := []time.Duration{now} // this node
 	for _, p := range l.peers {
@@ -180,11 +181,11 @@ func (l *Leader) FreshUntil(now time.Duration) (until time.Duration, ok bool) {
 	}
 	majority := l.voters/2 + 1
 	if len(at) < majority {
-		return 0, false
+		return fresh, false
 	}
 	slices.Sort(at)
-	until = at[len(at)-majority] + Silence
-	return until, now < until
+	fresh.Until = at[len(at)-majority] + Silence
+	return fresh, now < fresh.Until
 }
 
 // A Member is what the leader knows about another node.

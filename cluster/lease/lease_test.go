@@ -71,14 +71,14 @@ func TestNothingIsStableBeforeTheTermIsOpen(t *testing.T) {
 	s := newScript(t) // alone
 	s.l.Applied(10, 1000*ms)
 	s.stable(9000*ms, 0)
-	if _, ok := s.l.FreshUntil(9000 * ms); ok {
+	if _, ok := s.l.Fresh(9000 * ms); ok {
 		t.Error("fresh before the term was open")
 	}
 	s.l.Applied(11, 9000*ms)
 	s.l.Opened(11)
 	s.stable(9000*ms, 11)
-	if until, ok := s.l.FreshUntil(99999 * ms); !ok || until != lease.Forever {
-		t.Errorf("a single node is fresh until %v, %v", until, ok)
+	if got, ok := s.l.Fresh(99999 * ms); !ok || got != (lease.Freshness{Term: 7, Until: lease.Forever, Floor: 11}) {
+		t.Errorf("a single node is fresh %+v, %v", got, ok)
 	}
 }
 
@@ -194,11 +194,11 @@ func TestLeaderIsFreshFromTheSendingOfAMajoritysBeats(t *testing.T) {
 			s.send(id, at)
 			s.answer(id, 1, at+200*ms)
 		}
-		until, ok := s.l.FreshUntil(1900 * ms)
-		if ok != (tt.until != 0) || ok && until != tt.until {
-			t.Errorf("%s: fresh until %v, %v; want %v", tt.name, until, ok, tt.until)
+		got, ok := s.l.Fresh(1900 * ms)
+		if ok != (tt.until != 0) || ok && got != (lease.Freshness{Term: 7, Until: tt.until, Floor: 1}) {
+			t.Errorf("%s: fresh %+v, %v; want until %v", tt.name, got, ok, tt.until)
 		}
-		if _, ok := s.l.FreshUntil(2600 * ms); ok {
+		if _, ok := s.l.Fresh(2600 * ms); ok {
 			t.Errorf("%s: fresh for ever", tt.name)
 		}
 	}
@@ -207,7 +207,7 @@ func TestLeaderIsFreshFromTheSendingOfAMajoritysBeats(t *testing.T) {
 func TestStableOutlivesATerm(t *testing.T) {
 	t.Parallel()
 	var f lease.Follower
-	f.Beat(lease.Beat{Term: 6, Stable: 40}, 6, true, 0)
+	f.Beat(lease.Beat{Term: 6, WaitIndex: 41, Stable: 40}, 6, true, 0)
 	l := lease.NewLeader(7, nil, f.Stable(), 1000*ms)
 	if l.Stable() != 40 {
 		t.Errorf("stable = %d, want 40", l.Stable())
@@ -227,34 +227,41 @@ func TestStableOutlivesATerm(t *testing.T) {
 func TestFollowerCountsBeatsOfItsTermsLeaderOnly(t *testing.T) {
 	t.Parallel()
 	var f lease.Follower
-	if _, _, ok := f.FreshUntil(); ok {
+	if _, ok := f.Fresh(); ok {
 		t.Error("fresh before any Beat")
 	}
 	for _, tt := range []struct {
 		name     string
-		term     uint64
+		beat     lease.Beat
 		raftTerm uint64
 		leads    bool
 		counts   bool
-		stable   uint64 // of the Beat
-		want     uint64
+		want     lease.Freshness // zero: not fresh
 	}{
-		{"first", 3, 3, true, true, 10, 10},
-		{"of an older term", 3, 4, true, false, 11, 10},
-		{"of a newer term", 5, 4, true, false, 11, 10},
-		{"not of the leader", 4, 4, false, false, 11, 10},
-		{"of the new leader, which knows less", 4, 4, true, true, 5, 10},
-		{"which has advanced", 4, 4, true, true, 12, 12},
+		{"the term is not open", lease.Beat{Term: 3, Stable: 5}, 3, true, true, lease.Freshness{}},
+		{"first of an open term", lease.Beat{Term: 3, WaitIndex: 12, Stable: 10}, 3, true, true, lease.Freshness{Term: 3, Until: 1100 * ms, Floor: 12}},
+		{"of an older term", lease.Beat{Term: 3, WaitIndex: 13, Stable: 11}, 4, true, false, lease.Freshness{Term: 3, Until: 1100 * ms, Floor: 12}},
+		{"of a newer term", lease.Beat{Term: 5, WaitIndex: 13, Stable: 11}, 4, true, false, lease.Freshness{Term: 3, Until: 1100 * ms, Floor: 12}},
+		{"not of the leader", lease.Beat{Term: 3, WaitIndex: 13, Stable: 11}, 3, false, false, lease.Freshness{Term: 3, Until: 1100 * ms, Floor: 12}},
+		{"the floor stays", lease.Beat{Term: 3, WaitIndex: 13, Stable: 11}, 3, true, true, lease.Freshness{Term: 3, Until: 1500 * ms, Floor: 12}},
+		{"the new leader's term is not open", lease.Beat{Term: 4, Stable: 5}, 4, true, true, lease.Freshness{}},
+		{"now it is", lease.Beat{Term: 4, WaitIndex: 20, Stable: 15}, 4, true, true, lease.Freshness{Term: 4, Until: 1700 * ms, Floor: 20}},
+		{"what is stable is a floor too", lease.Beat{Term: 4, WaitIndex: 30, Stable: 25}, 4, true, true, lease.Freshness{Term: 4, Until: 1800 * ms, Floor: 25}},
+		{"of a leader of the past", lease.Beat{Term: 3, WaitIndex: 90, Stable: 90}, 3, true, false, lease.Freshness{Term: 4, Until: 1800 * ms, Floor: 25}},
 	} {
-		if got := f.Beat(lease.Beat{Term: tt.term, Stable: tt.stable}, tt.raftTerm, tt.leads, 500*ms); got != tt.counts {
+		now := map[string]time.Duration{
+			"first of an open term": 100 * ms, "the floor stays": 500 * ms, "now it is": 700 * ms, "what is stable is a floor too": 800 * ms,
+		}[tt.name]
+		if got := f.Beat(tt.beat, tt.raftTerm, tt.leads, now); got != tt.counts {
 			t.Errorf("%s: counts = %v, want %v", tt.name, got, tt.counts)
 		}
-		if f.Stable() != tt.want {
-			t.Errorf("%s: stable = %d, want %d", tt.name, f.Stable(), tt.want)
+		got, ok := f.Fresh()
+		if ok != (tt.want != lease.Freshness{}) || ok && got != tt.want {
+			t.Errorf("%s: fresh %+v, %v; want %+v", tt.name, got, ok, tt.want)
 		}
 	}
-	if term, until, ok := f.FreshUntil(); term != 4 || until != 1500*ms || !ok {
-		t.Errorf("fresh until %v in term %d, %v; want 1.5s in term 4", until, term, ok)
+	if f.Stable() != 25 {
+		t.Errorf("stable = %d, want 25", f.Stable())
 	}
 }
 

@@ -1,0 +1,286 @@
+package cluster_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/kmsd/kmsd/cluster"
+	"github.com/kmsd/kmsd/fsm"
+	"github.com/kmsd/kmsd/kms"
+)
+
+// A load makes keys through some nodes until it is ended.
+type load struct {
+	c     *testCluster
+	stop  context.CancelFunc
+	wg    sync.WaitGroup
+	count atomic.Int64
+	mu    sync.Mutex
+	acked []string // guarded by mu
+}
+
+func (c *testCluster) startLoad(nodes ...int) *load {
+	ctx, cancel := context.WithCancel(context.Background())
+	l := &load{c: c, stop: cancel}
+	for _, i := range nodes {
+		n := c.nodes[i]
+		l.wg.Go(func() {
+			for ctx.Err() == nil {
+				id := newKeyID()
+				if _, err := n.Forward(ctx, []byte(id)); err != nil {
+					continue
+				}
+				l.mu.Lock()
+				l.acked = append(l.acked, id)
+				l.mu.Unlock()
+				l.count.Add(1)
+			}
+		})
+	}
+	return l
+}
+
+// more waits until n further keys are acknowledged.
+func (l *load) more(n int64) {
+	l.c.t.Helper()
+	want := l.count.Load() + n
+	until(l.c.t, "acknowledged writes", func() bool { return l.count.Load() >= want })
+}
+
+func (l *load) end() []string {
+	l.stop()
+	l.wg.Wait()
+	return l.acked
+}
+
+// wantKeys checks that every running node has the keys.
+func (c *testCluster) wantKeys(ids []string) {
+	c.t.Helper()
+	for i, n := range c.nodes {
+		if n == nil {
+			continue
+		}
+		lost := slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return c.has(i, id) })
+		if len(lost) > 0 {
+			c.t.Errorf("node %d lacks %d of %d acknowledged keys", i, len(lost), len(ids))
+		}
+	}
+}
+
+// An opened log records which commands were written in which term.
+type orderStore struct {
+	raft.LogStore
+	mu    sync.Mutex
+	first map[uint64]fsm.Type // guarded by mu; by term, the genesis left out
+}
+
+func (s *orderStore) StoreLogs(logs []*raft.Log) error {
+	s.mu.Lock()
+	for _, l := range logs {
+		if l.Type != raft.LogCommand {
+			continue
+		}
+		kind := fsm.Type(uint16(l.Data[5])<<8 | uint16(l.Data[6])) // crypto.EntryHeader
+		if _, seen := s.first[l.Term]; !seen && kind != fsm.TypeGenesis {
+			s.first[l.Term] = kind
+		}
+	}
+	s.mu.Unlock()
+	return s.LogStore.StoreLogs(logs)
+}
+
+func TestLeaderStopsUnderLoad(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	var stores []*orderStore
+	c := newCluster(t, 3, func(_ int, cfg *cluster.Config) {
+		cfg.SetStore(func(l raft.LogStore) raft.LogStore {
+			s := &orderStore{LogStore: l, first: map[uint64]fsm.Type{}}
+			mu.Lock()
+			stores = append(stores, s)
+			mu.Unlock()
+			return s
+		})
+	})
+	c.ready()
+	for range 2 {
+		lead := c.leader()
+		l := c.startLoad(c.followers()...)
+		l.more(20)
+		c.stop(lead)
+		c.leader()
+		l.more(20)
+		acked := l.end()
+		c.wantKeys(acked)
+		c.start(lead)
+		c.ready()
+		c.wantKeys(acked)
+		c.wantEqual()
+	}
+	for _, s := range stores {
+		s.mu.Lock()
+		for term, kind := range s.first {
+			if kind != fsm.TypeLeaderOpen {
+				t.Errorf("term %d begins with command %d, want LeaderOpen", term, kind)
+			}
+		}
+		s.mu.Unlock()
+	}
+}
+
+func TestIsolatedLeader(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 3, nil)
+	c.ready()
+	lead, others := c.leader(), c.followers()
+	old := c.nodes[lead]
+	before := c.forward(lead)
+	c.isolate(lead, true)
+
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	if _, err := old.Forward(ctx, []byte(newKeyID())); !errors.Is(err, kms.ErrOutcomeUnknown) && !errors.Is(err, kms.ErrUnavailable) {
+		t.Errorf("a write on the isolated leader: %v", err)
+	}
+	until(t, "the isolated leader to stop serving", func() bool { return old.Ready() != nil })
+	if _, err := old.View(t.Context()); !errors.Is(err, kms.ErrUnavailable) {
+		t.Errorf("View on the isolated leader: %v, want ErrUnavailable", err)
+	}
+	after := c.forward(others[0])
+	c.isolate(lead, false)
+	c.ready()
+	c.wantKeys([]string{before, after})
+	c.wantEqual()
+}
+
+func TestIsolatedFollowerStopsServing(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 3, nil)
+	c.ready()
+	f := c.followers()[0]
+	n := c.nodes[f]
+	start := n.Now()
+	c.isolate(f, true)
+	if _, err := n.View(t.Context()); err != nil {
+		t.Logf("already stale: %v", err) // on a slow machine
+	}
+	until(t, "the isolated node to stop serving", func() bool { return n.Ready() != nil })
+	if _, err := n.View(t.Context()); !errors.Is(err, kms.ErrUnavailable) {
+		t.Errorf("View on the isolated node: %v, want ErrUnavailable", err)
+	}
+	if took := n.Now() - start; took > 5*time.Second {
+		t.Errorf("the isolated node was refusing only after %v, want about 2 s", took)
+	}
+	id := c.forward(c.leader())
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	if _, err := n.Forward(ctx, []byte(newKeyID())); !errors.Is(err, kms.ErrUnavailable) {
+		t.Errorf("Forward from the isolated node: %v, want ErrUnavailable: nothing was delivered", err)
+	}
+	c.isolate(f, false)
+	c.ready()
+	c.wantKeys([]string{id})
+}
+
+func TestSilentFollower(t *testing.T) {
+	t.Parallel()
+	var silent atomic.Int64 // node + 1
+	speak := make(chan struct{})
+	c := newCluster(t, 3, func(i int, cfg *cluster.Config) {
+		cfg.SetBeat(func(context.Context) {
+			if silent.Load() == int64(i)+1 {
+				<-speak
+			}
+		})
+	})
+	release := sync.OnceFunc(func() { close(speak) })
+	defer release()
+	c.ready()
+	f := c.followers()[0]
+	lead := c.nodes[c.leader()]
+	silent.Store(int64(f) + 1)
+	start := lead.Now()
+	id := c.forward(c.leader())
+	took := lead.Now() - start
+	if took > 4*time.Second {
+		t.Errorf("the write took %v, want about a second", took)
+	}
+	until(t, "the silent node to stop serving", func() bool { return c.nodes[f].Ready() != nil })
+	if _, err := c.nodes[f].View(t.Context()); !errors.Is(err, kms.ErrUnavailable) {
+		t.Errorf("View on the silent node: %v, want ErrUnavailable", err)
+	}
+	// Once it is known to be silent, nobody waits for it.
+	start = lead.Now()
+	for range 5 {
+		c.forward(c.leader())
+	}
+	if took := lead.Now() - start; took > 4*time.Second {
+		t.Errorf("five more writes took %v", took)
+	}
+	silent.Store(0)
+	release()
+	c.ready()
+	if !c.has(f, id) {
+		t.Error("the node serves again without the key")
+	}
+}
+
+func TestRestartOfAllFromDisk(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 3, nil)
+	c.ready()
+	l := c.startLoad(0, 1, 2)
+	l.more(30)
+	acked := l.end()
+	starts := c.nodes[1].Status().Starts
+	c.stopAll()
+	for i := range c.dirs {
+		c.start(i) // on ports that the kernel chooses anew
+	}
+	c.ready()
+	c.wantKeys(acked)
+	c.wantEqual()
+	if got := c.nodes[1].Status().Starts; got != starts+1 {
+		t.Errorf("starts = %d, want %d", got, starts+1)
+	}
+	c.forward(0)
+}
+
+func TestSnapshotAndTruncatedLog(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 3, func(_ int, cfg *cluster.Config) {
+		cfg.SetTune(func(r *raft.Config) { r.TrailingLogs, r.SnapshotThreshold = 2, 1<<40 })
+	})
+	c.ready()
+	away := c.followers()[0]
+	c.stop(away)
+	l := c.startLoad(c.leader())
+	l.more(40)
+	for i, n := range c.nodes {
+		if n != nil {
+			if err := n.Raft().Snapshot().Error(); err != nil { // while writes go on
+				t.Fatalf("snapshot on node %d: %v", i, err)
+			}
+		}
+	}
+	l.more(5)
+	acked := l.end()
+	c.start(away) // gets a snapshot: the entries that it lacks are gone
+	c.ready()
+	c.wantKeys(acked)
+	c.wantEqual()
+	c.stopAll()
+	for i := range c.dirs {
+		c.start(i) // from snapshots
+	}
+	c.ready()
+	c.wantKeys(acked)
+	c.wantEqual()
+}
