@@ -149,6 +149,9 @@ func (m *Machine) DumpIndexes() string {
 	return strings.Join(out, "\n")
 }
 
+// Seed returns the seed of the shards.
+func (m *Machine) Seed() [16]byte { return m.published.Load().seed }
+
 // LongestLeaf returns the number of records in the fullest leaf of the aliases.
 func (m *Machine) LongestLeaf() int {
 	longest := 0

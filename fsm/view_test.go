@@ -212,10 +212,19 @@ func TestLookupsDoNotAllocate(t *testing.T) {
 	}
 }
 
-// TestSeedSpreadsChosenNames: names that all fall into one shard under a known
-// seed fall into many under the cluster's own.
-func TestSeedSpreadsNames(t *testing.T) {
+// TestSeed: the shards' seed is the cluster's own, and spreads names evenly.
+func TestSeed(t *testing.T) {
 	t.Parallel()
+	seeds := map[[16]byte]bool{fsm.New().Seed(): true}
+	for _, wrapped := range []string{"wrapped", "wrapped", "otherwise"} {
+		m, g := fsm.New(), genesis()
+		g.Keyring[0].Wrapped = []byte(wrapped)
+		m.Apply(1, command(t, fsm.ReqKey{}, fsm.Meta{}, g))
+		seeds[m.Seed()] = true
+	}
+	if len(seeds) != 3 {
+		t.Errorf("got %d seeds of no cluster and two keyrings, want 3", len(seeds))
+	}
 	d := started(t, &fsm.Config{AliasesPerKey: 1 << 20})
 	d.ok(createKey(1))
 	for i := range 2000 {
