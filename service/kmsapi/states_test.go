@@ -29,22 +29,22 @@ type stateCase struct{ name, op, body, notes string }
 
 var stateMatrix = []stateCase{
 	//                                                                                              En Dis PD  PRD PImp Unav Cre Upd
-	{"", "CreateAlias", `{"AliasName":"alias/new","TargetKeyId":"$KEY"}`, /*                     */ "ok ok  3   3r  ok   ok   ok  ok"},
-	{"", "Encrypt", `{"KeyId":"$KEY","Plaintext":"aGVsbG8="}`, /*                                */ "ok 1   3   3r  5    11   14  ok"},
-	{"by the blob", "Decrypt", `{"CiphertextBlob":"$BLOB"}`, /*                                  */ "ok 1   3   3r  5    11   14  ok"},
-	{"by KeyId", "Decrypt", `{"CiphertextBlob":"$BLOB","KeyId":"$ALIAS"}`, /*                    */ "ok 1   3   3r  5    11   14  ok"},
-	{"", "GenerateDataKey", `{"KeyId":"$KEY","KeySpec":"AES_256"}`, /*                           */ "ok 1   3   3r  5    11   14  ok"},
-	{"", "GenerateDataKeyWithoutPlaintext", `{"KeyId":"$KEY","NumberOfBytes":1}`, /*             */ "ok 1   3   3r  5    11   14  ok"},
-	{"from", "ReEncrypt", `{"CiphertextBlob":"$BLOB","DestinationKeyId":"$GOOD"}`, /*            */ "ok 1   3   3r  5    11   14  ok"},
-	{"to", "ReEncrypt", `{"CiphertextBlob":"$GOODBLOB","DestinationKeyId":"$KEY"}`, /*           */ "ok 1   3   3r  5    11   14  ok"},
-	{"", "DeleteAlias", `{"AliasName":"$ALIAS"}`, /*                                             */ "ok ok  ok  ok  ok   ok   ok  ok"},
-	{"", "DescribeKey", `{"KeyId":"$KEY"}`, /*                                                   */ "ok ok  ok  ok  ok   ok   ok  ok"},
-	{"", "GetKeyPolicy", `{"KeyId":"$KEY"}`, /*                                                  */ "ok ok  ok  ok  ok   ok   ok  ok"},
-	{"", "ListAliases", `{"KeyId":"$KEY"}`, /*                                                   */ "ok ok  ok  ok  ok   ok   ok  ok"},
-	{"", "DisableKey", `{"KeyId":"$KEY"}`, /*                                                    */ "ok ok  3   3r  5    ok   14  15"},
-	{"", "EnableKey", `{"KeyId":"$KEY"}`, /*                                                     */ "ok ok  3   3r  5    ok   14  15"},
-	{"new target", "UpdateAlias", `{"AliasName":"$GOODALIAS","TargetKeyId":"$KEY"}`, /*          */ "ok ok  3   3r  ok   ok   ok  ok"},
-	{"old target", "UpdateAlias", `{"AliasName":"$ALIAS","TargetKeyId":"$GOOD"}`, /*             */ "ok ok  ok  ok  ok   ok   ok  ok"},
+	{"", "CreateAlias", `{"AliasName":"alias/new","TargetKeyId":"$KEY"}` /*                     */, "ok ok  3   3r  ok   ok   ok  ok"},
+	{"", "Encrypt", `{"KeyId":"$KEY","Plaintext":"aGVsbG8="}` /*                                */, "ok 1   3   3r  5    11   14  ok"},
+	{"by the blob", "Decrypt", `{"CiphertextBlob":"$BLOB"}` /*                                  */, "ok 1   3   3r  5    11   14  ok"},
+	{"by KeyId", "Decrypt", `{"CiphertextBlob":"$BLOB","KeyId":"$ALIAS"}` /*                    */, "ok 1   3   3r  5    11   14  ok"},
+	{"", "GenerateDataKey", `{"KeyId":"$KEY","KeySpec":"AES_256"}` /*                           */, "ok 1   3   3r  5    11   14  ok"},
+	{"", "GenerateDataKeyWithoutPlaintext", `{"KeyId":"$KEY","NumberOfBytes":1}` /*             */, "ok 1   3   3r  5    11   14  ok"},
+	{"from", "ReEncrypt", `{"CiphertextBlob":"$BLOB","DestinationKeyId":"$GOOD"}` /*            */, "ok 1   3   3r  5    11   14  ok"},
+	{"to", "ReEncrypt", `{"CiphertextBlob":"$GOODBLOB","DestinationKeyId":"$KEY"}` /*           */, "ok 1   3   3r  5    11   14  ok"},
+	{"", "DeleteAlias", `{"AliasName":"$ALIAS"}` /*                                             */, "ok ok  ok  ok  ok   ok   ok  ok"},
+	{"", "DescribeKey", `{"KeyId":"$KEY"}` /*                                                   */, "ok ok  ok  ok  ok   ok   ok  ok"},
+	{"", "GetKeyPolicy", `{"KeyId":"$KEY"}` /*                                                  */, "ok ok  ok  ok  ok   ok   ok  ok"},
+	{"", "ListAliases", `{"KeyId":"$KEY"}` /*                                                   */, "ok ok  ok  ok  ok   ok   ok  ok"},
+	{"", "DisableKey", `{"KeyId":"$KEY"}` /*                                                    */, "ok ok  3   3r  5    ok   14  15"},
+	{"", "EnableKey", `{"KeyId":"$KEY"}` /*                                                     */, "ok ok  3   3r  5    ok   14  15"},
+	{"new target", "UpdateAlias", `{"AliasName":"$GOODALIAS","TargetKeyId":"$KEY"}` /*          */, "ok ok  3   3r  ok   ok   ok  ok"},
+	{"old target", "UpdateAlias", `{"AliasName":"$ALIAS","TargetKeyId":"$GOOD"}` /*             */, "ok ok  ok  ok  ok   ok   ok  ok"},
 }
 
 func TestKeyStates(t *testing.T) {

@@ -1,0 +1,114 @@
+package kmsapi_test
+
+import (
+	"testing"
+
+	"github.com/kmsd/kmsd/internal/testkit"
+)
+
+// Ignoring an attestation document would hand out the plaintext that it was sent
+// to protect.
+func TestRecipientIsRefused(t *testing.T) {
+	t.Parallel()
+	s := testkit.Start(t)
+	key := s.NewKey(t)
+	recipient := obj{"Recipient": obj{"KeyEncryptionAlgorithm": "RSAES_OAEP_SHA_256", "AttestationDocument": "AA=="}}
+	want := validation("The attestation document could not be verified: no root certificate of attestation documents is configured.")
+	for op, body := range map[string]obj{
+		"Decrypt":         {"CiphertextBlob": s.NewBlob(t, key)},
+		"GenerateDataKey": {"KeyId": key, "KeySpec": "AES_256"},
+		"GenerateRandom":  {"NumberOfBytes": 1},
+	} {
+		wantOutcome(t, s.Call(t, testkit.Root, op, with(body, recipient)), want)
+		wantOutcome(t, s.Call(t, testkit.Root, op, with(body, obj{"Recipient": obj{}})), want)
+		wantOutcome(t, s.Call(t, testkit.Root, op, with(body, obj{"Recipient": nil})), success)
+	}
+}
+
+func TestGrantTokensAreRefused(t *testing.T) {
+	t.Parallel()
+	s := testkit.Start(t)
+	key := s.NewKey(t)
+	blob := s.NewBlob(t, key)
+	for op, body := range map[string]obj{
+		"Encrypt":                         {"KeyId": key, "Plaintext": "AA=="},
+		"Decrypt":                         {"CiphertextBlob": blob},
+		"ReEncrypt":                       {"CiphertextBlob": blob, "DestinationKeyId": key},
+		"GenerateDataKey":                 {"KeyId": key, "KeySpec": "AES_256"},
+		"GenerateDataKeyWithoutPlaintext": {"KeyId": key, "KeySpec": "AES_256"},
+		"DescribeKey":                     {"KeyId": key},
+	} {
+		wantOutcome(t, s.Call(t, testkit.Root, op, with(body, obj{"GrantTokens": []string{"token"}})), outcome{"InvalidGrantTokenException", "The grant token is not valid."})
+		wantOutcome(t, s.Call(t, testkit.Root, op, with(body, obj{"GrantTokens": []string{}})), success)
+	}
+}
+
+// A dry run goes through every check and does nothing.
+func TestDryRun(t *testing.T) {
+	t.Parallel()
+	s := testkit.Start(t)
+	key, disabled := s.NewKey(t), s.NewKey(t)
+	blob := s.NewBlob(t, key)
+	s.Must(t, "DisableKey", obj{"KeyId": disabled})
+	off := outcome{"DisabledException", testkit.ARN(disabled) + " is disabled."}
+	for _, row := range []struct {
+		name, op string
+		body     obj
+		want     outcome
+	}{
+		{"good", "Encrypt", obj{"KeyId": key, "Plaintext": "AA=="}, dryRun},
+		{"disabled", "Encrypt", obj{"KeyId": disabled, "Plaintext": "AA=="}, off},
+		{"good", "Decrypt", obj{"CiphertextBlob": blob}, dryRun},
+		{"another context", "Decrypt", obj{"CiphertextBlob": blob, "EncryptionContext": obj{"a": "1"}}, invalidCiphertext},
+		{"damaged", "Decrypt", obj{"CiphertextBlob": bytesOf(150), "KeyId": key}, invalidCiphertext},
+		{"good", "GenerateDataKey", obj{"KeyId": key, "KeySpec": "AES_256"}, dryRun},
+		{"disabled", "GenerateDataKey", obj{"KeyId": disabled, "KeySpec": "AES_256"}, off},
+		{"good", "GenerateDataKeyWithoutPlaintext", obj{"KeyId": key, "KeySpec": "AES_256"}, dryRun},
+		{"good", "ReEncrypt", obj{"CiphertextBlob": blob, "DestinationKeyId": key}, dryRun},
+		{"damaged", "ReEncrypt", obj{"CiphertextBlob": bytesOf(150), "DestinationKeyId": key}, invalidCiphertext},
+		{"disabled", "ReEncrypt", obj{"CiphertextBlob": blob, "DestinationKeyId": disabled}, off},
+	} {
+		t.Run(row.op+" "+row.name, func(t *testing.T) {
+			wantOutcome(t, s.Call(t, testkit.Root, row.op, with(row.body, obj{"DryRun": true})), row.want)
+			plain := row.want
+			if plain == dryRun {
+				plain = success
+			}
+			wantOutcome(t, s.Call(t, testkit.Root, row.op, with(row.body, obj{"DryRun": false})), plain)
+		})
+	}
+}
+
+func TestDryRunModifiers(t *testing.T) {
+	t.Parallel()
+	s := testkit.Start(t)
+	key, disabled := s.NewKey(t), s.NewKey(t)
+	blob := s.NewBlob(t, key)
+	s.Must(t, "DisableKey", obj{"KeyId": disabled})
+	ignore := []string{"IGNORE_CIPHERTEXT"}
+	alone := validation("DryRunModifiers can be specified only together with DryRun and KeyId.")
+	aloneFrom := validation("DryRunModifiers can be specified only together with DryRun and SourceKeyId.")
+	for _, row := range []struct {
+		name, op string
+		body     obj
+		want     outcome
+	}{
+		{"without a ciphertext", "Decrypt", obj{"KeyId": key, "DryRun": true, "DryRunModifiers": ignore}, dryRun},
+		{"with a bad ciphertext", "Decrypt", obj{"KeyId": key, "DryRun": true, "DryRunModifiers": ignore, "CiphertextBlob": "AA=="}, dryRun},
+		{"disabled", "Decrypt", obj{"KeyId": disabled, "DryRun": true, "DryRunModifiers": ignore}, outcome{"DisabledException", testkit.ARN(disabled) + " is disabled."}},
+		{"without a key", "Decrypt", obj{"DryRun": true, "DryRunModifiers": ignore, "CiphertextBlob": blob}, alone},
+		{"without DryRun", "Decrypt", obj{"KeyId": key, "DryRunModifiers": ignore, "CiphertextBlob": blob}, alone},
+		{"DryRun false", "Decrypt", obj{"KeyId": key, "DryRun": false, "DryRunModifiers": ignore, "CiphertextBlob": blob}, alone},
+		{"no modifier", "Decrypt", obj{"KeyId": key, "DryRun": true, "DryRunModifiers": []string{}, "CiphertextBlob": blob}, dryRun},
+		{"no modifier, no ciphertext", "Decrypt", obj{"KeyId": key, "DryRun": true}, missing("ciphertextBlob")},
+		{"no ciphertext", "Decrypt", obj{"KeyId": key}, missing("ciphertextBlob")},
+		{"without a ciphertext", "ReEncrypt", obj{"SourceKeyId": key, "DestinationKeyId": key, "DryRun": true, "DryRunModifiers": ignore}, dryRun},
+		{"without a source", "ReEncrypt", obj{"DestinationKeyId": key, "DryRun": true, "DryRunModifiers": ignore, "CiphertextBlob": blob}, aloneFrom},
+		{"without DryRun", "ReEncrypt", obj{"SourceKeyId": key, "DestinationKeyId": key, "DryRunModifiers": ignore, "CiphertextBlob": blob}, aloneFrom},
+		{"no ciphertext", "ReEncrypt", obj{"DestinationKeyId": key}, missing("ciphertextBlob")},
+		{"unknown modifier", "Decrypt", obj{"KeyId": key, "DryRun": true, "DryRunModifiers": []string{"X"}, "CiphertextBlob": blob},
+			constraint("Value '[X]' at 'dryRunModifiers' failed to satisfy constraint: Member must satisfy constraint: [Member must satisfy enum value set: [IGNORE_CIPHERTEXT]]")},
+	} {
+		t.Run(row.op+" "+row.name, func(t *testing.T) { wantOutcome(t, s.Call(t, testkit.Root, row.op, row.body), row.want) })
+	}
+}
