@@ -17,16 +17,13 @@ func (n *Node) Close(ctx context.Context) error {
 
 func (n *Node) close(ctx context.Context) error {
 	n.closing.Store(true)
-	drain, cancel := context.WithTimeout(ctx, drainTimeout)
-	defer cancel()
 	if !n.fate.failed.Load() {
-		_ = n.proposals.close(drain) // who still waits then learns that the outcome is unknown
+		drainGate(ctx, &n.proposals) // who waits longer learns that the outcome is unknown
 		n.handOver(ctx)
 	}
 	n.fresh.Store(nil)
 	n.cancel()
-	// A future that Raft still holds when it stops is never answered.
-	_ = n.futures.close(drain)
+	drainGate(ctx, &n.futures) // one that Raft holds when it stops is never answered
 	stopped := make(chan error, 1)
 	go func() { stopped <- n.stop() }()
 	select {
@@ -35,6 +32,13 @@ func (n *Node) close(ctx context.Context) error {
 	case <-ctx.Done():
 		return fmt.Errorf("stopping the node: %w", ctx.Err())
 	}
+}
+
+// drainGate closes a gate and waits for who is inside.
+func drainGate(ctx context.Context, g *gate) {
+	ctx, cancel := context.WithTimeout(ctx, drainTimeout)
+	defer cancel()
+	_ = g.close(ctx)
 }
 
 // handOver gives the leadership to another member. It is the only place that does,

@@ -67,3 +67,15 @@ func RaftConfig(id string) *raft.Config {
 	n := &Node{id: id, log: slog.New(slog.DiscardHandler)}
 	return n.raftConfig(nil)
 }
+
+// Accept is the handshake's question.
+func (n *Node) Accept(nodeID string, spki [32]byte) bool { return n.accept(nodeID, spki) }
+
+// SystemBoot reads the machine's boot clock.
+func SystemBoot() time.Duration { return systemClock{}.Boot() }
+
+// Serial wraps a transport as Open does.
+func Serial(t raft.LoopbackTransport) raft.Transport { return serialTransport{t} }
+
+// WatchedStore wraps a log as Open does.
+func WatchedStore(l raft.LogStore) raft.LogStore { return &logStore{LogStore: l} }

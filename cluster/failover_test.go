@@ -284,3 +284,43 @@ func TestSnapshotAndTruncatedLog(t *testing.T) {
 	c.wantKeys(acked)
 	c.wantEqual()
 }
+
+// A node that Raft does not reach learns of no new term. The Beats of the new
+// term's leader do reach it, and must not make it serve its old state.
+func TestBeatsOfATermThatRaftDoesNotKnow(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	transports := map[string]*raft.InmemTransport{}
+	c := newCluster(t, 3, func(_ int, cfg *cluster.Config) {
+		cfg.SetTransport(func(id string) raft.LoopbackTransport {
+			_, tr := raft.NewInmemTransport(raft.ServerAddress(id))
+			mu.Lock()
+			defer mu.Unlock()
+			for other, o := range transports {
+				tr.Connect(raft.ServerAddress(other), o)
+				o.Connect(raft.ServerAddress(id), tr)
+			}
+			transports[id] = tr
+			return tr
+		})
+	})
+	c.ready()
+	lead := c.leader()
+	id := c.founded.NodeIDs[lead]
+	mu.Lock()
+	for other, tr := range transports {
+		if other != id {
+			tr.Disconnect(raft.ServerAddress(id))
+		}
+	}
+	transports[id].DisconnectAll()
+	mu.Unlock()
+	until(t, "the leader that Raft cannot reach to stop serving", func() bool { return c.nodes[lead].Ready() != nil })
+	after := c.forward((lead + 1) % 3)
+	for range 3 {
+		if v, err := c.nodes[lead].View(t.Context()); !errors.Is(err, kms.ErrUnavailable) {
+			_, ok := v.Key(region, after)
+			t.Errorf("View: %v, want ErrUnavailable (it has the key: %v)", err, ok)
+		}
+	}
+}
