@@ -59,7 +59,10 @@ func (v *View) AccessKey(id string) (*AccessKey, bool) {
 // Key returns a key of any account: the caller compares Account.
 func (v *View) Key(region, keyID string) (*Key, bool) {
 	k, ok := v.get(tableKeys, region, keyID).(*Key)
-	return k, ok
+	if !ok || k.ID != keyID { // a slash inside an argument must not shift the parts
+		return nil, false
+	}
+	return k, true
 }
 
 // Material returns a generation of a key's material. The first 32 hexadecimal
@@ -72,7 +75,10 @@ func (v *View) Material(keyID, materialID string) (*Material, bool) {
 // Alias returns an alias by its name with the prefix "alias/".
 func (v *View) Alias(account, region, name string) (*Alias, bool) {
 	a, ok := v.get(tableAliases, account, region, name).(*Alias)
-	return a, ok
+	if !ok || a.Account != account || a.Name != name {
+		return nil, false
+	}
+	return a, true
 }
 
 // Tags returns a key's tags in the order in which they were given.

@@ -190,6 +190,21 @@ func TestLists(t *testing.T) {
 	}
 }
 
+// TestViewShiftedParts: the parts of an id do not run into each other.
+func TestViewShiftedParts(t *testing.T) {
+	t.Parallel()
+	d := started(t, nil)
+	d.ok(createKey(1))
+	d.ok(createAlias("a", 1))
+	v := d.View()
+	if a, ok := v.Alias(account+"/"+region, "alias", "a"); ok {
+		t.Errorf("Alias: got %+v", a)
+	}
+	if k, ok := v.Key("", region+"/"+keyID(1)); ok {
+		t.Errorf("Key: got %+v", k)
+	}
+}
+
 // TestLookupsDoNotAllocate: what every request reads costs the view's own
 // allocation only.
 func TestLookupsDoNotAllocate(t *testing.T) {
