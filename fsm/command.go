@@ -32,6 +32,9 @@ const (
 	maxRequestID = 64
 )
 
+// ErrTooLarge is returned by NewCommand for a body longer than MaxBody.
+var ErrTooLarge = errors.New("fsm: command too large")
+
 // ReqKey identifies one request of a client over all its retries and forwards.
 // The zero value means that the command needs no protection against a second
 // application.
@@ -94,7 +97,7 @@ func NewCommand(key ReqKey, meta Meta, args Args) (Command, error) {
 	encode(&buf, [2]any{&meta, args})
 	cmd := Command{Type: t, Version: v, ReqKey: key, Body: buf.Bytes()}
 	if len(cmd.Body) > MaxBody {
-		return Command{}, fmt.Errorf("fsm: command %d is %d bytes long, more than %d", t, len(cmd.Body), MaxBody)
+		return Command{}, fmt.Errorf("%w: command %d is %d bytes long, more than %d", ErrTooLarge, t, len(cmd.Body), MaxBody)
 	}
 	entry, ok := commands.find(t, v)
 	if !ok {

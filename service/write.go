@@ -116,6 +116,9 @@ func (s *Service) propose(ctx context.Context, r *Request, args fsm.Args, out ou
 	cmd, err := fsm.NewCommand(r.reqKey, fsm.Meta{
 		Time: r.Now, RequestID: r.RequestID, Reads: r.View.Reads(), Audit: record, Recorded: recorded,
 	}, args)
+	if errors.Is(err, fsm.ErrTooLarge) {
+		err = &kms.Error{Code: kms.CodeLimitExceeded, Message: "The request is too large: policy, description and tags together exceed what can be stored."}
+	}
 	if err != nil {
 		return nil, 0, s.refuseWrite(ctx, r, err)
 	}
