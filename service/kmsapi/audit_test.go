@@ -1,0 +1,261 @@
+package kmsapi_test
+
+import (
+	"bytes"
+	"encoding/hex"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/kmsd/kmsd/internal/testkit"
+)
+
+// recordCase is the record of a call (AWS: CloudTrail record contents): its
+// requestParameters, responseElements, additionalEventData and resources as JSON,
+// "" where the member is absent. Names starting with $ stand for what the test
+// made: $ID, $ARN and $M are a key's id, ARN and material, $TO and $TM those of
+// another key, $ALIAS names the first, $BLOB is a ciphertext of its, $NEW and $NM
+// are the id and material of a created key.
+type recordCase struct {
+	op, body                        string
+	request, response, event, res   string
+	readOnly                        bool
+	errorCode, errorMessage, caller string
+}
+
+const (
+	keyResource = `{"accountId":"111122223333","type":"AWS::KMS::Key","ARN":"$ARN"}`
+	toResource  = `{"accountId":"111122223333","type":"AWS::KMS::Key","ARN":"$TO"}`
+	newMetadata = `{"AWSAccountId":"111122223333","keyId":"$NEW","arn":"arn:aws:kms:us-east-1:111122223333:key/$NEW","creationDate":"Nov 24, 2026, 12:00:00 PM",
+		"enabled":true,"description":"$D","keyUsage":"ENCRYPT_DECRYPT","keyState":"Enabled","origin":"AWS_KMS","keyManager":"CUSTOMER",
+		"customerMasterKeySpec":"SYMMETRIC_DEFAULT","keySpec":"SYMMETRIC_DEFAULT","encryptionAlgorithms":["SYMMETRIC_DEFAULT"],"multiRegion":false,"currentKeyMaterialId":"$NM"}`
+)
+
+func aliasResource(name string) string {
+	return `{"accountId":"111122223333","type":"AWS::KMS::Key","ARN":"arn:aws:kms:us-east-1:111122223333:` + name + `"}`
+}
+
+var recordCases = []recordCase{
+	{op: "Encrypt", body: `{"KeyId":"$ALIAS","Plaintext":"cGxhaW50ZXh0","EncryptionContext":{"b":"2","app":"x"}}`,
+		request: `{"keyId":"$ALIAS","encryptionAlgorithm":"SYMMETRIC_DEFAULT","encryptionContext":{"app":"x","b":"2"}}`, response: `null`, res: `[` + keyResource + `]`, readOnly: true},
+	{op: "Encrypt", body: `{"KeyId":"$ID","Plaintext":"cGxhaW50ZXh0"}`,
+		request: `{"keyId":"$ID","encryptionAlgorithm":"SYMMETRIC_DEFAULT"}`, response: `null`, res: `[` + keyResource + `]`, readOnly: true},
+	{op: "Decrypt", body: `{"CiphertextBlob":"$BLOB"}`,
+		request: `{"encryptionAlgorithm":"SYMMETRIC_DEFAULT"}`, response: `null`, event: `{"keyMaterialId":"$M"}`, res: `[` + keyResource + `]`, readOnly: true},
+	{op: "Decrypt", body: `{"CiphertextBlob":"$BLOB","KeyId":"$ARN","EncryptionContext":{}}`,
+		request: `{"keyId":"$ARN","encryptionAlgorithm":"SYMMETRIC_DEFAULT","encryptionContext":{}}`, response: `null`, event: `{"keyMaterialId":"$M"}`, res: `[` + keyResource + `]`, readOnly: true},
+	{op: "ReEncrypt", body: `{"CiphertextBlob":"$BLOB","DestinationKeyId":"$TO","DestinationEncryptionContext":{"b":"2"}}`,
+		request:  `{"sourceEncryptionAlgorithm":"SYMMETRIC_DEFAULT","destinationKeyId":"$TO","destinationEncryptionAlgorithm":"SYMMETRIC_DEFAULT","destinationEncryptionContext":{"b":"2"}}`,
+		response: `null`, event: `{"sourceKeyMaterialId":"$M","destinationKeyMaterialId":"$TM"}`, res: `[` + keyResource + `,` + toResource + `]`, readOnly: true},
+	{op: "ReEncrypt", body: `{"CiphertextBlob":"$BLOB","SourceKeyId":"$ALIAS","SourceEncryptionContext":{},"DestinationKeyId":"$ID"}`,
+		request: `{"sourceEncryptionAlgorithm":"SYMMETRIC_DEFAULT","sourceEncryptionContext":{},"sourceKeyId":"$ALIAS","destinationKeyId":"$ID",
+			"destinationEncryptionAlgorithm":"SYMMETRIC_DEFAULT"}`,
+		response: `null`, event: `{"sourceKeyMaterialId":"$M","destinationKeyMaterialId":"$M"}`, res: `[` + keyResource + `,` + keyResource + `]`, readOnly: true},
+	{op: "GenerateDataKey", body: `{"KeyId":"$ID","KeySpec":"AES_256","EncryptionContext":{"a":"1"}}`,
+		request: `{"keyId":"$ID","keySpec":"AES_256","encryptionContext":{"a":"1"}}`, response: `null`, event: `{"keyMaterialId":"$M"}`, res: `[` + keyResource + `]`, readOnly: true},
+	{op: "GenerateDataKeyWithoutPlaintext", body: `{"KeyId":"$ARN","NumberOfBytes":64}`,
+		request: `{"keyId":"$ARN","numberOfBytes":64}`, response: `null`, event: `{"keyMaterialId":"$M"}`, res: `[` + keyResource + `]`, readOnly: true},
+	{op: "GenerateRandom", body: `{"NumberOfBytes":32}`, request: `null`, response: `null`, res: `[]`, readOnly: true},
+	{op: "DescribeKey", body: `{"KeyId":"$ALIAS"}`, request: `{"keyId":"$ALIAS"}`, response: `null`, res: `[` + keyResource + `]`, readOnly: true},
+	{op: "GetKeyPolicy", body: `{"KeyId":"$ID","PolicyName":"default"}`, request: `{"keyId":"$ID","policyName":"default"}`, response: `null`, res: `[` + keyResource + `]`, readOnly: true},
+	{op: "ListKeys", body: `{}`, request: `null`, response: `null`, res: `[]`, readOnly: true},
+	{op: "ListKeys", body: `{"Limit":5}`, request: `{"limit":5}`, response: `null`, res: `[]`, readOnly: true},
+	{op: "ListAliases", body: ``, request: `null`, response: `null`, res: `[]`, readOnly: true},
+	{op: "ListAliases", body: `{"KeyId":"$ID","Limit":7.0}`, request: `{"keyId":"$ID","limit":7}`, response: `null`, res: `[` + keyResource + `]`, readOnly: true},
+	{op: "DisableKey", body: `{"KeyId":"$ID"}`, request: `{"keyId":"$ID"}`, response: `{"keyId":"$ARN"}`, res: `[` + keyResource + `]`},
+	{op: "EnableKey", body: `{"KeyId":"$ARN"}`, request: `{"keyId":"$ARN"}`, response: `{"keyId":"$ARN"}`, res: `[` + keyResource + `]`},
+	{op: "CreateAlias", body: `{"AliasName":"alias/made","TargetKeyId":"$ID"}`, request: `{"aliasName":"alias/made","targetKeyId":"$ID"}`,
+		response: `{"keyId":"$ARN"}`, res: `[` + aliasResource("alias/made") + `,` + keyResource + `]`},
+	{op: "UpdateAlias", body: `{"AliasName":"alias/made","TargetKeyId":"$TO"}`, request: `{"aliasName":"alias/made","targetKeyId":"$TO"}`,
+		response: `{"keyId":"$TO"}`, res: `[` + aliasResource("alias/made") + `,` + toResource + `]`},
+	{op: "DeleteAlias", body: `{"AliasName":"alias/made"}`, request: `{"aliasName":"alias/made"}`,
+		response: `null`, res: `[` + aliasResource("alias/made") + `,` + toResource + `]`},
+	{op: "CreateKey", body: `{}`,
+		request:  `{"origin":"AWS_KMS","bypassPolicyLockoutSafetyCheck":false,"customerMasterKeySpec":"SYMMETRIC_DEFAULT","keySpec":"SYMMETRIC_DEFAULT","keyUsage":"ENCRYPT_DECRYPT"}`,
+		response: `{"keyMetadata":` + strings.ReplaceAll(newMetadata, "$D", "") + `}`, res: `[{"accountId":"111122223333","type":"AWS::KMS::Key","ARN":"arn:aws:kms:us-east-1:111122223333:key/$NEW"}]`},
+	{op: "CreateKey", body: `{"Description":"my \"key\"","MultiRegion":false,"BypassPolicyLockoutSafetyCheck":true,"Tags":[{"TagKey":"team","TagValue":"a b"}],"Policy":"$POLICY"}`,
+		request: `{"description":"my \"key\"","origin":"AWS_KMS","bypassPolicyLockoutSafetyCheck":true,"customerMasterKeySpec":"SYMMETRIC_DEFAULT","keySpec":"SYMMETRIC_DEFAULT",
+			"keyUsage":"ENCRYPT_DECRYPT","multiRegion":false,"policy":"$POLICY","tags":[{"tagKey":"team","tagValue":"a b"}]}`,
+		response: `{"keyMetadata":` + strings.ReplaceAll(newMetadata, "$D", `my \"key\"`) + `}`, res: `[{"accountId":"111122223333","type":"AWS::KMS::Key","ARN":"arn:aws:kms:us-east-1:111122223333:key/$NEW"}]`},
+}
+
+// The records of refusals: the parameters as far as they were read, the key as far
+// as it was resolved.
+var refusalCases = []recordCase{
+	{op: "Encrypt", body: `{"KeyId":"$ALIAS","Plaintext":"cGxhaW50ZXh0","GrantTokens":["secretToken"]}`, request: `{"keyId":"$ALIAS","encryptionAlgorithm":"SYMMETRIC_DEFAULT"}`,
+		res: `[` + keyResource + `]`, readOnly: true, errorCode: "InvalidGrantTokenException", errorMessage: "The grant token is not valid."},
+	{op: "Encrypt", body: `{"KeyId":"alias/nope","Plaintext":"cGxhaW50ZXh0"}`, request: `{"keyId":"alias/nope","encryptionAlgorithm":"SYMMETRIC_DEFAULT"}`,
+		readOnly: true, errorCode: "NotFoundException", errorMessage: "Alias arn:aws:kms:us-east-1:111122223333:alias/nope is not found."},
+	{op: "Encrypt", body: `{"KeyId":"$ID","Plaintext":"cGxhaW50ZXh0","DryRun":true}`, request: `{"keyId":"$ID","encryptionAlgorithm":"SYMMETRIC_DEFAULT"}`,
+		res: `[` + keyResource + `]`, readOnly: true, errorCode: "DryRunOperationException", errorMessage: "The request would have succeeded, but the DryRun option is set."},
+	{op: "Encrypt", body: `{"KeyId":"$ID"}`, request: `null`, readOnly: true, errorCode: "ValidationException",
+		errorMessage: "1 validation error detected: Value null at 'plaintext' failed to satisfy constraint: Member must not be null"},
+	{op: "Encrypt", body: `{"KeyId":`, request: `null`, readOnly: true, errorCode: "SerializationException"},
+	{op: "Decrypt", body: `{"CiphertextBlob":"Y2lwaGVydGV4dA=="}`, request: `{"encryptionAlgorithm":"SYMMETRIC_DEFAULT"}`, readOnly: true, errorCode: "InvalidCiphertextException"},
+	{op: "Decrypt", body: `{"CiphertextBlob":"$BLOB","EncryptionContext":{"a":"1"}}`, request: `{"encryptionAlgorithm":"SYMMETRIC_DEFAULT","encryptionContext":{"a":"1"}}`,
+		res: `[` + keyResource + `]`, readOnly: true, errorCode: "InvalidCiphertextException"},
+	{op: "Decrypt", body: `{"CiphertextBlob":"$BLOB"}`, caller: testkit.OtherKey, request: `{"encryptionAlgorithm":"SYMMETRIC_DEFAULT"}`, readOnly: true, errorCode: "AccessDenied",
+		errorMessage: "User: arn:aws:iam::444455556666:root is not authorized to perform: kms:Decrypt on the resource associated with this ciphertext" + threeReasons},
+	{op: "Encrypt", body: `{"KeyId":"$ARN","Plaintext":"cGxhaW50ZXh0"}`, caller: testkit.OtherKey, request: `{"keyId":"$ARN","encryptionAlgorithm":"SYMMETRIC_DEFAULT"}`, readOnly: true,
+		errorCode: "AccessDenied", errorMessage: "User: arn:aws:iam::444455556666:root is not authorized to perform: kms:Encrypt on resource: $ARN" + threeReasons},
+	{op: "Encrypt", body: `{"KeyId":"$ARN","Plaintext":"cGxhaW50ZXh0","GrantTokens":["secretToken"]}`, caller: testkit.OtherKey, request: `{"keyId":"$ARN","encryptionAlgorithm":"SYMMETRIC_DEFAULT"}`, readOnly: true,
+		errorCode: "InvalidGrantTokenException", errorMessage: "The grant token is not valid."},
+	{op: "ReEncrypt", body: `{"CiphertextBlob":"$BLOB","DestinationKeyId":"alias/nope"}`,
+		request: `{"sourceEncryptionAlgorithm":"SYMMETRIC_DEFAULT","destinationKeyId":"alias/nope","destinationEncryptionAlgorithm":"SYMMETRIC_DEFAULT"}`,
+		res:     `[` + keyResource + `]`, readOnly: true, errorCode: "NotFoundException", errorMessage: "Alias arn:aws:kms:us-east-1:111122223333:alias/nope is not found."},
+	{op: "GenerateRandom", body: `{"NumberOfBytes":1,"CustomKeyStoreId":"cks-1"}`, request: `{"customKeyStoreId":"cks-1"}`, res: `[]`, readOnly: true,
+		errorCode: "CustomKeyStoreNotFoundException", errorMessage: "The custom key store does not exist."},
+	{op: "ListKeys", body: `{"Marker":"x"}`, request: `{"marker":"x"}`, res: `[]`, readOnly: true, errorCode: "InvalidMarkerException", errorMessage: "Could not deserialize marker 'x'"},
+	{op: "CreateAlias", body: `{"AliasName":"$ALIAS","TargetKeyId":"$ID"}`, request: `{"aliasName":"$ALIAS","targetKeyId":"$ID"}`,
+		res: `[` + aliasResource("$ALIAS") + `,` + keyResource + `]`, errorCode: "AlreadyExistsException", errorMessage: "An alias with the name arn:aws:kms:us-east-1:111122223333:$ALIAS already exists"},
+	{op: "CreateAlias", body: `{"AliasName":"alias/aws/x","TargetKeyId":"$ID"}`, request: `{"aliasName":"alias/aws/x","targetKeyId":"$ID"}`, errorCode: "NotAuthorizedException"},
+	{op: "DisableKey", body: `{"KeyId":"$ARN"}`, caller: testkit.OtherKey, request: `{"keyId":"$ARN"}`,
+		errorCode: "AccessDenied", errorMessage: "User: arn:aws:iam::444455556666:root is not authorized to perform: kms:DisableKey on resource: $ARN" + threeReasons},
+	{op: "CreateKey", body: `{"Origin":"EXTERNAL"}`, res: `[]`,
+		request:   `{"origin":"EXTERNAL","bypassPolicyLockoutSafetyCheck":false,"customerMasterKeySpec":"SYMMETRIC_DEFAULT","keySpec":"SYMMETRIC_DEFAULT","keyUsage":"ENCRYPT_DECRYPT"}`,
+		errorCode: "UnsupportedOperationException", errorMessage: "This version of kmsd does not create keys of Origin EXTERNAL."},
+}
+
+func TestRecords(t *testing.T) {
+	t.Parallel()
+	s := testkit.Start(t)
+	key, to := s.NewKey(t), s.NewKey(t)
+	s.NewAlias(t, "alias/app", key)
+	names := []string{"$ID", key, "$ARN", testkit.ARN(key), "$M", materialOf(t, s, key), "$TO", testkit.ARN(to), "$TM", materialOf(t, s, to), "$ALIAS", "alias/app", "$BLOB", s.NewBlob(t, key),
+		"$POLICY", `{\"Version\":\"2012-10-17\",\"Statement\":[{\"Effect\":\"Allow\",\"Principal\":{\"AWS\":\"111122223333\"},\"Action\":\"kms:*\",\"Resource\":\"*\"}]}`}
+	for _, row := range append(recordCases, refusalCases...) {
+		t.Run(row.op+" "+row.errorCode, func(t *testing.T) { testRecord(t, s, row, names) })
+	}
+}
+
+func testRecord(t *testing.T, s *testkit.Solo, row recordCase, names []string) {
+	who := testkit.Root
+	if row.caller != "" {
+		who.AccessKey = row.caller
+	}
+	a := s.Call(t, who, row.op, fill(row.body, names...))
+	if made, ok := a.Body["KeyMetadata"].(obj); ok {
+		names = append([]string{"$NEW", made["KeyId"].(string), "$NM", made["CurrentKeyMaterialId"].(string)}, names...)
+	}
+	rec := s.Record(t, a)
+	wantMember := func(name, want string) {
+		t.Helper()
+		got, present := rec[name]
+		if present != (want != "") {
+			t.Errorf("%s is %v, want %q", name, got, want)
+		} else if present {
+			wantJSON(t, got, fill(want, names...))
+		}
+	}
+	if row.errorCode != "" {
+		row.response = `null`
+	}
+	wantMember("requestParameters", row.request)
+	wantMember("responseElements", row.response)
+	wantMember("additionalEventData", row.event)
+	wantMember("resources", row.res)
+	if rec["eventName"] != row.op || rec["readOnly"] != row.readOnly {
+		t.Errorf("eventName %v, readOnly %v", rec["eventName"], rec["readOnly"])
+	}
+	code, _ := rec["errorCode"].(string)
+	message, _ := rec["errorMessage"].(string)
+	if code != row.errorCode || message != fill(row.errorMessage, names...) {
+		t.Errorf("errorCode %q, errorMessage %q", code, message)
+	}
+}
+
+// Every member of a record, once.
+func TestWholeRecord(t *testing.T) {
+	t.Parallel()
+	s := testkit.Start(t)
+	key := s.NewKey(t)
+	a := s.Call(t, testkit.Root, "DescribeKey", obj{"KeyId": key})
+	rec := s.Record(t, a)
+	if id, _ := rec["eventID"].(string); !uuid.MatchString(id) {
+		t.Errorf("eventID is %v", rec["eventID"])
+	}
+	delete(rec, "eventID")
+	delete(rec, "kmsd") // the chain of the file, which package audit tests
+	wantJSON(t, rec, fill(`{"eventVersion":"1.11","userIdentity":{"type":"Root","principalId":"111122223333","arn":"arn:aws:iam::111122223333:root","accountId":"111122223333",
+		"accessKeyId":"AKIAIOSFODNN7EXAMPLE"},"eventTime":"2026-11-24T12:00:00Z","eventSource":"kms.amazonaws.com","eventName":"DescribeKey","awsRegion":"us-east-1",
+		"sourceIPAddress":"192.0.2.7","userAgent":"test/1","requestParameters":{"keyId":"$ID"},"responseElements":null,"requestID":"$REQUEST","readOnly":true,
+		"resources":[{"accountId":"111122223333","type":"AWS::KMS::Key","ARN":"$ARN"}],"eventType":"AwsApiCall","managementEvent":true,"recipientAccountId":"111122223333",
+		"eventCategory":"Management","tlsDetails":{"tlsVersion":"TLSv1.3","cipherSuite":"TLS_AES_128_GCM_SHA256","clientProvidedHostHeader":"kms.us-east-1.amazonaws.com"}}`,
+		"$ID", key, "$ARN", testkit.ARN(key), "$REQUEST", a.RequestID))
+}
+
+// What must never be logged: plaintexts, ciphertexts, data keys, random bytes and
+// grant tokens, of calls that succeed and of calls that fail.
+func TestRecordsHoldNoSecrets(t *testing.T) {
+	t.Parallel()
+	s := testkit.Start(t)
+	key := s.NewKey(t)
+	plaintext, token := []byte("a plaintext that nobody logs"), "a-grant-token-that-nobody-logs"
+	secrets := map[string][]byte{"plaintext": plaintext, "token": []byte(token)}
+	sealed := unb64(t, s.Must(t, "Encrypt", obj{"KeyId": key, "Plaintext": b64(plaintext)})["CiphertextBlob"])
+	made := s.Must(t, "GenerateDataKey", obj{"KeyId": key, "KeySpec": "AES_256"})
+	secrets["ciphertext"], secrets["data key"], secrets["sealed data key"] = sealed, unb64(t, made["Plaintext"]), unb64(t, made["CiphertextBlob"])
+	secrets["random"] = unb64(t, s.Must(t, "GenerateRandom", obj{"NumberOfBytes": 64})["Plaintext"])
+	secrets["closed data key"] = unb64(t, s.Must(t, "GenerateDataKeyWithoutPlaintext", obj{"KeyId": key, "KeySpec": "AES_256"})["CiphertextBlob"])
+	secrets["re-encrypted"] = unb64(t, s.Must(t, "ReEncrypt", obj{"CiphertextBlob": b64(sealed), "DestinationKeyId": key})["CiphertextBlob"])
+	s.Must(t, "Decrypt", obj{"CiphertextBlob": b64(sealed)})
+	for _, body := range []obj{
+		{"CiphertextBlob": b64(sealed), "EncryptionContext": obj{"a": "1"}}, {"CiphertextBlob": b64(sealed), "KeyId": "alias/nope"},
+		{"CiphertextBlob": b64(sealed), "GrantTokens": []string{token}}, {"CiphertextBlob": b64(append(sealed, 0)), "KeyId": key},
+		{"CiphertextBlob": b64(bytes.Repeat(sealed, 60)), "KeyId": key}, {"CiphertextBlob": b64(sealed) + "!"}, {"CiphertextBlob": b64(sealed), "GrantTokens": []any{token, 1}},
+		{"CiphertextBlob": obj{"x": b64(sealed)}},
+	} {
+		s.Call(t, testkit.Root, "Decrypt", body)
+	}
+	for _, body := range []obj{
+		{"KeyId": "alias/nope", "Plaintext": b64(plaintext)}, {"KeyId": key, "Plaintext": b64(bytes.Repeat(plaintext, 200))}, {"KeyId": key, "Plaintext": string(plaintext)},
+		{"KeyId": key, "Plaintext": b64(plaintext), "EncryptionAlgorithm": "RSAES_OAEP_SHA_1"}, {"Plaintext": b64(plaintext)},
+	} {
+		s.Call(t, testkit.Root, "Encrypt", body)
+	}
+	wantNowhere(t, s.AuditDir, secrets)
+}
+
+// wantNowhere searches the directory's files for secrets: raw, in hexadecimal and
+// in base64 at each of its three phases.
+func wantNowhere(t *testing.T, dir string, secrets map[string][]byte) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "*"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("files %v, %v", files, err)
+	}
+	for _, f := range files {
+		text, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, secret := range secrets {
+			for form, needle := range needles(secret) {
+				if bytes.Contains(text, needle) {
+					t.Errorf("%s holds the %s in form %s", filepath.Base(f), name, form)
+				}
+			}
+		}
+	}
+}
+
+func needles(secret []byte) map[string][]byte {
+	part := secret[:min(len(secret), 18)]
+	out := map[string][]byte{"raw": part, "hex": []byte(hex.EncodeToString(part))}
+	for phase := range 3 {
+		text := b64(append(make([]byte, phase), part...))
+		out["base64 "+string(rune('0'+phase))] = []byte(text[4 : len(text)-4])
+	}
+	return out
+}
+
+func TestNeedlesFindTheirSecret(t *testing.T) {
+	t.Parallel()
+	secret := []byte("a secret of 24 characters")
+	for phase, form := range []string{"base64 0", "base64 1", "base64 2"} {
+		if text := b64(append(bytes.Repeat([]byte("x"), 3+phase), secret...)); !strings.Contains(text, string(needles(secret)[form])) {
+			t.Errorf("%s is not in %s", form, text)
+		}
+	}
+}

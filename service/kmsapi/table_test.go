@@ -1,0 +1,142 @@
+package kmsapi_test
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/kmsd/kmsd/crypto"
+	"github.com/kmsd/kmsd/internal/testkit"
+	"github.com/kmsd/kmsd/service"
+	"github.com/kmsd/kmsd/service/iamapi"
+	"github.com/kmsd/kmsd/service/kmsapi"
+	"github.com/kmsd/kmsd/wire"
+	wirekms "github.com/kmsd/kmsd/wire/kms"
+	wirests "github.com/kmsd/kmsd/wire/sts"
+)
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if undeclared := undeclaredCodes(); len(undeclared) > 0 {
+		fmt.Println("FAIL: answers that the model does not declare:\n  " + strings.Join(undeclared, "\n  "))
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// common are the errors that every operation may answer without declaring them
+// (AWS: "Common errors").
+var common = strings.Fields(`ValidationException AccessDeniedException NotAuthorizedException SerializationException UnknownOperationException
+	ThrottlingException MissingAuthenticationTokenException IncompleteSignatureException InvalidSignatureException UnrecognizedClientException
+	ExpiredTokenException OptInRequired InternalFailure ServiceUnavailableException RequestEntityTooLargeException`)
+
+// undocumented are codes that operations answer although the model declares them
+// for other operations only.
+var undocumented = map[string][]string{
+	// A malformed ARN is answered alike by all operations that take a KeyId.
+	"InvalidArnException": {"CreateAlias", "Decrypt", "Encrypt", "GenerateDataKey", "GenerateDataKeyWithoutPlaintext", "ReEncrypt", "UpdateAlias"},
+	// It takes GrantTokens.
+	"InvalidGrantTokenException": {"DescribeKey"},
+}
+
+// undeclaredCodes returns what calls of this process were answered against the
+// model.
+func undeclaredCodes() []string {
+	var out []string
+	for _, op := range wirekms.Operations() {
+		for _, code := range testkit.Seen(op.Name) {
+			if !slices.Contains(op.Errors, code) && !slices.Contains(common, code) && !slices.Contains(undocumented[code], op.Name) {
+				out = append(out, op.Name+": "+code)
+			}
+		}
+	}
+	return out
+}
+
+func rows() []*service.Row {
+	return kmsapi.Rows(kmsapi.Config{Keyring: crypto.NewKeyring(testkit.ClusterID, crypto.NewRoot()), Materials: crypto.NewMaterialCache(1)})
+}
+
+// rowCase is what the documents say of an operation: once tells that a second
+// application gives another result, x that other accounts may be let in.
+type rowCase struct {
+	name                   string
+	write, once, dryRun, x bool
+	actions                string
+}
+
+var rowCases = []rowCase{
+	{name: "CreateAlias", write: true, once: true, actions: "kms:CreateAlias"},
+	{name: "CreateKey", write: true, once: true, actions: "kms:CreateKey"},
+	{name: "Decrypt", dryRun: true, x: true, actions: "kms:Decrypt"},
+	{name: "DeleteAlias", write: true, once: true, actions: "kms:DeleteAlias"},
+	{name: "DescribeKey", x: true, actions: "kms:DescribeKey"},
+	{name: "DisableKey", write: true, actions: "kms:DisableKey"},
+	{name: "EnableKey", write: true, actions: "kms:EnableKey"},
+	{name: "Encrypt", dryRun: true, x: true, actions: "kms:Encrypt"},
+	{name: "GenerateDataKey", dryRun: true, x: true, actions: "kms:GenerateDataKey"},
+	{name: "GenerateDataKeyWithoutPlaintext", dryRun: true, x: true, actions: "kms:GenerateDataKeyWithoutPlaintext"},
+	{name: "GenerateRandom", actions: "kms:GenerateRandom"},
+	{name: "GetKeyPolicy", actions: "kms:GetKeyPolicy"},
+	{name: "ListAliases", actions: "kms:ListAliases"},
+	{name: "ListKeys", actions: "kms:ListKeys"},
+	{name: "ReEncrypt", dryRun: true, x: true, actions: "kms:ReEncryptFrom kms:ReEncryptTo"},
+	{name: "UpdateAlias", write: true, actions: "kms:UpdateAlias"},
+}
+
+func TestRows(t *testing.T) {
+	t.Parallel()
+	var got []rowCase
+	for _, r := range rows() {
+		if r.Service != "kms" || r.Open {
+			t.Errorf("%s: service %s, open %v", r.Name, r.Service, r.Open)
+		}
+		if _, ok := wirekms.Lookup(r.Name); !ok {
+			t.Errorf("the model has no operation %s", r.Name)
+		}
+		got = append(got, rowCase{r.Name, r.Write, r.Once, r.HasDryRun, r.CrossAccount, strings.Join(r.Actions(), " ")})
+	}
+	slices.SortFunc(got, func(a, b rowCase) int { return strings.Compare(a.name, b.name) })
+	if !slices.Equal(got, rowCases) {
+		t.Errorf("got  %+v\nwant %+v", got, rowCases)
+	}
+}
+
+func TestIdentityRows(t *testing.T) {
+	t.Parallel()
+	for _, r := range iamapi.Rows() {
+		if _, ok := wirests.Lookup(r.Name); !ok || r.Service != "sts" || r.Write || !r.Open {
+			t.Errorf("got the row %+v", r)
+		}
+	}
+}
+
+// The operations without an output answer an empty body, the others an object.
+func TestOutputs(t *testing.T) {
+	t.Parallel()
+	s := testkit.Start(t)
+	key := s.NewKey(t)
+	blob := s.NewBlob(t, key)
+	s.NewAlias(t, "alias/app", key)
+	bodies := map[string]obj{
+		"CreateAlias": {"AliasName": "alias/new", "TargetKeyId": key}, "CreateKey": {}, "Decrypt": {"CiphertextBlob": blob}, "DeleteAlias": {"AliasName": "alias/app"},
+		"DescribeKey": {"KeyId": key}, "DisableKey": {"KeyId": key}, "EnableKey": {"KeyId": key}, "Encrypt": {"KeyId": key, "Plaintext": "AA=="},
+		"GenerateDataKey": {"KeyId": key, "KeySpec": "AES_256"}, "GenerateDataKeyWithoutPlaintext": {"KeyId": key, "KeySpec": "AES_256"},
+		"GenerateRandom": {"NumberOfBytes": 1}, "GetKeyPolicy": {"KeyId": key}, "ListAliases": {}, "ListKeys": {},
+		"ReEncrypt": {"CiphertextBlob": blob, "DestinationKeyId": key}, "UpdateAlias": {"AliasName": "alias/new", "TargetKeyId": key},
+	}
+	for _, row := range []string{"CreateAlias", "UpdateAlias", "DeleteAlias", "DisableKey", "EnableKey", "CreateKey", "Decrypt", "DescribeKey", "Encrypt", "GenerateDataKey",
+		"GenerateDataKeyWithoutPlaintext", "GenerateRandom", "GetKeyPolicy", "ListAliases", "ListKeys", "ReEncrypt"} {
+		a := s.Call(t, testkit.Root, row, bodies[row])
+		wantOutcome(t, a, success)
+		op, _ := wirekms.Lookup(row)
+		if empty := len(a.Raw) == 0; empty != (op.Output == wire.NoOutput) {
+			t.Errorf("%s answers %q", row, a.Raw)
+		}
+	}
+	if len(bodies) != len(rowCases) {
+		t.Errorf("%d operations of %d were called", len(bodies), len(rowCases))
+	}
+}
