@@ -93,17 +93,22 @@ func (d dataDir) writeJSON(name string, v any) error {
 // ErrNoNode is returned by Open for a directory that holds no node.
 var ErrNoNode = errors.New("the directory holds no node of a cluster")
 
+func (d dataDir) mustBeNode() error {
+	_, err := os.Stat(d.path(fileNode))
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s: %w", string(d), ErrNoNode)
+	}
+	return err
+}
+
 // start reads node.json and counts this start, durably, before anybody hears of
 // it.
 func (d dataDir) start() (nodeFile, error) {
 	var f nodeFile
-	err := d.readJSON(fileNode, &f)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return f, fmt.Errorf("%s: %w", string(d), ErrNoNode)
-	case err != nil:
+	if err := d.readJSON(fileNode, &f); err != nil {
 		return f, err
-	case f.Format != nodeFormat:
+	}
+	if f.Format != nodeFormat {
 		return f, fmt.Errorf("%s has format %d, this build reads %d", fileNode, f.Format, nodeFormat)
 	}
 	f.Starts++

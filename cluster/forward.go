@@ -46,7 +46,9 @@ func (n *Node) Forward(ctx context.Context, call []byte) ([]byte, error) {
 		n.metrics.retries.Inc()
 		fresh = errors.Is(err, errLost)
 		if !sleep(ctx, forwardPause) {
-			return nil, fmt.Errorf("%w: %w", verdict(ambiguous), err)
+			// One sentinel alone: that the last attempt proposed nothing says nothing
+			// about those before it.
+			return nil, fmt.Errorf("%w: %v", verdict(ambiguous), err)
 		}
 	}
 }

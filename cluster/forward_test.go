@@ -97,8 +97,9 @@ func TestUnknownOutcome(t *testing.T) {
 	c.beforeExecute(func(node int, _ string) { c.nodes[node].CutConnections() })
 	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 	defer cancel()
-	if _, err := from.Forward(ctx, []byte("refuse me")); !errors.Is(err, kms.ErrOutcomeUnknown) {
-		t.Errorf("Forward whose replies are lost: %v, want ErrOutcomeUnknown", err)
+	_, err = from.Forward(ctx, []byte("refuse me"))
+	if !errors.Is(err, kms.ErrOutcomeUnknown) || errors.Is(err, kms.ErrUnavailable) || errors.Is(err, kms.ErrNotLeader) {
+		t.Errorf("Forward whose replies are lost: %v, want ErrOutcomeUnknown alone", err)
 	}
 	c.beforeExecute(nil)
 }

@@ -32,7 +32,7 @@ type Handlers struct {
 	// Execute runs a forwarded call on the leader and returns the reply and the
 	// index that the reply depends on. kms.ErrNotLeader, kms.ErrOutcomeUnknown and
 	// kms.ErrUnavailable make the forwarding node try again with the same bytes; a
-	// *kms.Error travels back as it is, any other error without its text.
+	// *kms.Error travels back as it is, any other error without its text. Required.
 	Execute func(ctx context.Context, call []byte) (reply []byte, index uint64, err error)
 	// Lead runs while this node leads an open term, in a goroutine of its own, and
 	// must return soon after ctx ends. opened is the index of the entry that opened
@@ -103,6 +103,11 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
+	// Before the lock, which makes a file: a directory that is no node's stays as it
+	// is.
+	if err := dataDir(cfg.DataDir).mustBeNode(); err != nil {
+		return nil, err
+	}
 	lock, err := durable.LockDir(cfg.DataDir)
 	if err != nil {
 		return nil, err
@@ -152,7 +157,7 @@ func (n *Node) openIdentity(ctx context.Context) error {
 	err := errors.Join(durable.RemoveTemporary(string(n.dir)),
 		durable.RemoveTemporary(n.dir.path("tls")), durable.RemoveTemporary(n.dir.path("seal")))
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrNoNode, err)
+		return err
 	}
 	if n.file, err = n.dir.start(); err != nil {
 		return err

@@ -3,6 +3,8 @@ package cluster_test
 import (
 	"encoding/json"
 	"errors"
+	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -106,6 +108,21 @@ func TestOpenRefuses(t *testing.T) {
 				t.Errorf("Open: %v, want %v", err, tt.target)
 			}
 		})
+	}
+}
+
+func TestOpenLeavesAnEmptyDirectoryEmpty(t *testing.T) {
+	t.Parallel()
+	c := founded(t, 1)
+	cfg := c.config(0)
+	for _, dir := range []string{t.TempDir(), filepath.Join(t.TempDir(), "absent")} {
+		cfg.DataDir = dir
+		if _, err := cluster.Open(t.Context(), cfg); !errors.Is(err, cluster.ErrNoNode) {
+			t.Errorf("Open: %v, want ErrNoNode", err)
+		}
+		if entries, err := os.ReadDir(dir); err == nil && len(entries) > 0 {
+			t.Errorf("Open left %v", entries)
+		}
 	}
 }
 
@@ -222,6 +239,43 @@ type shiftedClock struct{ ahead time.Duration }
 
 func (c *shiftedClock) Boot() time.Duration { return cluster.SystemBoot() }
 func (c *shiftedClock) Wall() time.Time     { return time.Now().Add(c.ahead) }
+
+// Two clusters that find each other's ports never mix.
+func TestTwoClustersDoNotMix(t *testing.T) {
+	t.Parallel()
+	a, b := newCluster(t, 3, nil), newCluster(t, 1, nil)
+	a.ready()
+	b.ready()
+	away := a.followers()[0]
+	a.stop(away)
+	a.mu.Lock()
+	a.addrs[a.founded.NodeIDs[away]] = b.nodes[0].Addr().String()
+	a.mu.Unlock()
+	raw, err := net.Dial("tcp", b.nodes[0].Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := raw.Write([]byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	if err := raw.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(io.Discard, raw); errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error("the port keeps a connection that speaks HTTP")
+	}
+	_ = raw.Close()
+	idA := a.forward(a.leader())
+	idB := b.forward(0)
+	if b.has(0, idA) || a.has(a.leader(), idB) {
+		t.Error("the clusters have each other's keys")
+	}
+	for _, m := range a.nodes[a.leader()].Status().Members {
+		if m.ID == a.founded.NodeIDs[away] && m.Last.Applied >= a.nodes[a.leader()].Applied() {
+			t.Error("the other cluster's node answered for the member")
+		}
+	}
+}
 
 func TestMetrics(t *testing.T) {
 	t.Parallel()

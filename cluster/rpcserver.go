@@ -70,12 +70,12 @@ func (n *Node) encodeOutcome(reply []byte, index uint64, err error) (rpcStatus, 
 	switch {
 	case err == nil:
 		return statusOK, append(binary.BigEndian.AppendUint64(make([]byte, 0, 8+len(reply)), index), reply...)
+	case errors.Is(err, kms.ErrOutcomeUnknown): // first: it claims the least
+		return statusUnknown, nil
 	case errors.Is(err, kms.ErrNotLeader):
 		return statusNotLeader, nil
 	case errors.Is(err, kms.ErrUnavailable):
 		return statusUnavailable, nil
-	case errors.Is(err, kms.ErrOutcomeUnknown):
-		return statusUnknown, nil
 	case errors.As(err, &known) && len(known.Code) < 256:
 		out := append([]byte{byte(len(known.Code))}, known.Code...)
 		return statusError, append(out, known.Message...)
