@@ -87,7 +87,7 @@ func (s *orderStore) StoreLogs(logs []*raft.Log) error {
 		if l.Type != raft.LogCommand {
 			continue
 		}
-		kind := fsm.Type(uint16(l.Data[5])<<8 | uint16(l.Data[6])) // crypto.EntryHeader
+		kind := kindOf(l)
 		if _, seen := s.first[l.Term]; !seen && kind != fsm.TypeGenesis {
 			s.first[l.Term] = kind
 		}
