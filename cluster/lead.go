@@ -234,7 +234,9 @@ func (l *leadership) ensureGenesis() error {
 	if n.hasGenesis() {
 		return nil
 	}
-	if err := n.await(l.ctx, n.raft.Barrier(enqueueTimeout)); err != nil {
+	ctx, cancel := context.WithTimeout(l.ctx, commitTimeout)
+	defer cancel()
+	if err := n.await(ctx, n.raft.Barrier(enqueueTimeout)); err != nil {
 		return err
 	}
 	if n.hasGenesis() {

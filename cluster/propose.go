@@ -128,6 +128,8 @@ func (n *Node) commit(ctx context.Context, entry []byte) (*outcome, uint64, erro
 	if !ok {
 		return nil, 0, errDropped
 	}
+	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
+	defer cancel()
 	f := n.raft.Apply(entry, enqueueTimeout)
 	if err := wait(ctx, f, done); err != nil {
 		return nil, 0, err
@@ -140,7 +142,7 @@ func (n *Node) commit(ctx context.Context, entry []byte) (*outcome, uint64, erro
 	return out, f.Index(), nil
 }
 
-// await waits for a future of Raft.
+// await waits for a future of Raft until ctx ends.
 func (n *Node) await(ctx context.Context, f raft.Future) error {
 	done, ok := n.futures.enter()
 	if !ok {
@@ -149,11 +151,9 @@ func (n *Node) await(ctx context.Context, f raft.Future) error {
 	return wait(ctx, f, done)
 }
 
-// wait waits for f as long as ctx and commitTimeout allow. done is called when f
-// is answered, which may be later.
+// wait waits for f as long as ctx allows. done is called when f is answered, which
+// may be later.
 func wait(ctx context.Context, f raft.Future, done func()) error {
-	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
-	defer cancel()
 	answered := make(chan error, 1)
 	go func() {
 		defer done()

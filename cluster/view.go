@@ -138,10 +138,3 @@ func (n *Node) Status() Status {
 	}
 	return s
 }
-
-// Digest returns the index and the digest of the published state. Nodes at equal
-// indexes have equal digests.
-func (n *Node) Digest() (index uint64, digest [32]byte) {
-	s := n.machine.Snapshot()
-	return s.Index(), s.Digest()
-}

@@ -7,13 +7,6 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// Digest returns the digest of the state that this node serves and the log index
-// of that state. Nodes at the same index have the same digest.
-func (n *Node) Digest() (index uint64, digest [32]byte) {
-	s := n.machine.Snapshot()
-	return s.Index(), s.Digest()
-}
-
 // Snapshot writes a snapshot of the applied state into the data directory now,
 // which Raft otherwise does by itself. It does nothing when the newest snapshot
 // has everything.
