@@ -41,6 +41,7 @@ var imports = map[string][]string{
 	"wire/sts":         {"wire"},
 	"internal/deptest": {},
 	"internal/durable": {"kms"},
+	"internal/canary":  {},
 	// The test kit builds whole nodes; only tests may import it.
 	"internal/testkit": {all},
 	// Programs of the developer's.
@@ -51,7 +52,7 @@ var imports = map[string][]string{
 }
 
 // testOnly are packages that only tests may import.
-var testOnly = []string{"internal/testkit"}
+var testOnly = []string{"internal/canary", "internal/testkit"}
 
 // libraries lists the modules that are used directly, and whose code may import
 // each; tests may import all of them. An empty list is for tests alone.

@@ -128,7 +128,7 @@ func sendSlowly(t *testing.T, c *cluster) {
 		const headers = "POST / HTTP/1.1\r\nHost: kmsd\r\nX-Amz-Target: TrentService.CreateKey\r\n"
 		var wg sync.WaitGroup
 		for send, want := range map[string]string{
-			headers: "",
+			headers:                                "",
 			headers + "Content-Length: 2\r\n\r\n{": `{"__type":"SerializationException"}`,
 		} {
 			conn := dial(t, c.nodes[0].endpoint)
