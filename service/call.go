@@ -45,8 +45,10 @@ type Request struct {
 	// event data.
 	Record audit.Record
 
-	row  *Row
-	keys [2]Key // room for Keys without an allocation
+	row *Row
+	// Room for Keys and Record.Resources without an allocation.
+	keys      [2]Key
+	resources [2]audit.Resource
 }
 
 // Key is a key that a call names.

@@ -47,7 +47,7 @@ func (s *Service) do(ctx context.Context, c *Call, view *fsm.View) ([]byte, erro
 func (s *Service) newRequest(c *Call, row *Row, view *fsm.View) *Request {
 	r := &Request{Call: c, View: view, Now: s.now().UnixMilli(), row: row}
 	r.Record = audit.Record{
-		EventID: NewUUID(), RequestID: c.RequestID, EventName: c.Operation, EventSource: c.Service + ".amazonaws.com",
+		EventID: NewUUID(), RequestID: c.RequestID, EventName: c.Operation, EventSource: row.eventSource,
 		Region: c.Region, Time: r.Now, Principal: c.Principal, Source: c.Source, ReadOnly: !row.Write,
 	}
 	if row.resourcesEmpty {
@@ -187,6 +187,9 @@ func (s *Service) checkKey(r *Request, rule *keyRule, in any) error {
 // record of a refusal, too; another account's only once the caller may use it,
 // because the caller reads the record.
 func (r *Request) recordKey(key *Key) {
+	if r.Record.Resources == nil {
+		r.Record.Resources = r.resources[:0]
+	}
 	r.Record.Resources = append(r.Record.Resources, audit.Resource{Account: key.Account, ARN: key.ARN})
 }
 

@@ -92,6 +92,7 @@ type Row struct {
 	write          func(context.Context, *Request, any) (fsm.Args, output, error)
 	repeat         func(*Request, *fsm.Once) (output, error)
 	resourcesEmpty bool
+	eventSource    string // CloudTrail's name of the service
 }
 
 // keyRule is a KeyRule without its type.
@@ -131,6 +132,7 @@ func (o Op[In, Out]) Row() *Row {
 	row := &Row{
 		Service: o.Service, Name: o.Name, Write: o.Write != nil, Once: o.Once, Open: o.Open, Identity: o.Identity,
 		HasDryRun: o.DryRun != nil, resourcesEmpty: o.Identity != "",
+		eventSource: o.Service + ".amazonaws.com",
 		decode: func(body []byte) (any, error) {
 			in := new(In)
 			return in, decodeError(any(in).(wire.Request).Decode(body))
@@ -231,6 +233,9 @@ func render[Out any](out *Out) output {
 
 // decodeError turns the wire package's errors into the answers for the client.
 func decodeError(err error) error {
+	if err == nil {
+		return nil
+	}
 	var serialization *wire.SerializationError
 	var constraint *wire.ConstraintError
 	switch {
