@@ -16,3 +16,10 @@ func (n *Node) Snapshot(ctx context.Context) error {
 	}
 	return nil
 }
+
+// Digest returns the digest of the state that this node has published, and the log
+// index of that state. Nodes at the same index have the same digest.
+func (n *Node) Digest() (index uint64, digest [32]byte) {
+	s := n.machine.Snapshot()
+	return s.Index(), s.Digest()
+}
