@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
+	"maps"
 	"testing"
 
 	"github.com/fxamacker/cbor/v2"
@@ -14,6 +15,7 @@ const (
 	snapshotMagic = "kmsd-fsm"
 	tableKeys     = 8
 	tableAccess   = 6
+	headerIndex   = 3
 	// Numbers of fields.
 	accessID     = 1
 	accessStatus = 5
@@ -42,15 +44,16 @@ func (s *Solo) SetAccessKey(t testing.TB, id, status string) {
 }
 
 // rewrite changes a record: it writes a snapshot, edits the record there, and
-// restores the machine from it. The record counts as written by a command of its
-// own, so that preconditions on it fail.
+// restores the machine from it. That counts as a command of its own: the index
+// moves, and preconditions on the record fail.
 func (s *Solo) rewrite(t testing.TB, table byte, idField uint64, id string, fields map[uint64]any) {
 	t.Helper()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var old bytes.Buffer
 	check(t, s.Machine.Snapshot().Persist(&old))
-	e := &editor{t: t, in: old.Bytes(), table: table, idField: idField, id: id, fields: fields}
+	s.index++
+	e := &editor{t: t, in: old.Bytes(), table: table, idField: idField, id: id, fields: fields, index: s.index}
 	check(t, s.Machine.Restore(bytes.NewReader(e.run())))
 	if e.found != 1 {
 		t.Fatalf("%d records %s in table %d", e.found, id, table)
@@ -72,11 +75,7 @@ type editor struct {
 
 func (e *editor) run() []byte {
 	e.out.Write(e.take(len(snapshotMagic)))
-	header := e.item()
-	var fields map[uint64]any
-	check(e.t, cbor.Unmarshal(header, &fields))
-	e.index = fields[3].(uint64)
-	e.put(header)
+	e.put(e.change(e.item(), map[uint64]any{headerIndex: e.index}))
 	for table := e.take(1); ; table = e.take(1) {
 		e.out.Write(table)
 		if table[0] == 0 {
@@ -110,10 +109,14 @@ func (e *editor) edit(item []byte) []byte {
 		return item
 	}
 	e.found++
-	for number, value := range e.fields {
-		record[number] = value
-	}
-	record[0] = e.index
+	return e.change(e.change(item, e.fields), map[uint64]any{0: e.index})
+}
+
+// change sets fields of an item.
+func (e *editor) change(item []byte, fields map[uint64]any) []byte {
+	var record map[uint64]any
+	check(e.t, cbor.Unmarshal(item, &record))
+	maps.Copy(record, fields)
 	mode, err := cbor.CoreDetEncOptions().EncMode()
 	check(e.t, err)
 	out, err := mode.Marshal(record)
