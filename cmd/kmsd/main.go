@@ -1,0 +1,90 @@
+// Command kmsd is a key management service with the API of AWS KMS.
+//
+// This package is the wiring: it turns flags into a running node and is the only
+// place that ends the process.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+// cli is the whole command line.
+type cli struct {
+	Dev devCmd `cmd:"" help:"Run a cluster on loopback in one process, to develop against."`
+}
+
+// The exit codes.
+const (
+	exitOK     = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+// exitError is an error that decides the exit code.
+type exitError struct {
+	code int
+	err  error
+}
+
+func (e *exitError) Error() string { return e.err.Error() }
+func (e *exitError) Unwrap() error { return e.err }
+
+func main() {
+	harden()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// run parses the arguments, runs the command until it ends or ctx does, and
+// returns the exit code.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) (code int) {
+	var c cli
+	parser, err := kong.New(&c, kong.Name("kmsd"), kong.Writers(stdout, stderr),
+		kong.Description("A key management service with the API of AWS KMS."),
+		kong.Exit(func(int) { panic(errHelp) }))
+	if err != nil {
+		panic("kmsd: command line: " + err.Error())
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			if r != errHelp {
+				panic(r)
+			}
+			code = exitOK
+		}
+	}()
+	command, err := parser.Parse(args)
+	if err != nil {
+		fmt.Fprintln(stderr, "kmsd:", err)
+		return exitUsage
+	}
+	command.BindTo(ctx, (*context.Context)(nil))
+	err = command.Run(&streams{stdout, stderr})
+	var exit *exitError
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.As(err, &exit):
+		code = exit.code
+	default:
+		code = exitFailed
+	}
+	fmt.Fprintln(stderr, "kmsd:", err)
+	return code
+}
+
+// errHelp unwinds the parser when it has printed the help.
+var errHelp = errors.New("help was printed")
+
+// streams are where a command writes.
+type streams struct{ out, err io.Writer }
