@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -169,7 +170,8 @@ func (c *testCluster) stop(i int) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	if err := n.Close(ctx); err != nil {
-		c.t.Errorf("closing node %d: %v", i, err)
+		stacks := make([]byte, 1<<20)
+		c.t.Errorf("closing node %d: %v\n%s", i, err, stacks[:runtime.Stack(stacks, true)])
 	}
 }
 

@@ -26,12 +26,24 @@ type raftTransport interface {
 	raft.WithClose
 }
 
-// serialTransport takes from a transport the fast path for heartbeats. There they
-// run beside Raft's own goroutine, and one of a higher term changes term and state
-// under a leader that is just appending to its log: a safety violation
-// (hashicorp/raft#695). The interface allows a transport to ignore the handler;
-// heartbeats then queue with everything else.
+// serialTransport takes two things from a transport that run beside Raft's own
+// order of events and break it.
+//
+// The fast path for heartbeats: one of a higher term changes term and state under a
+// leader that is just appending to its log, a safety violation (hashicorp/raft#695).
+// The interface allows a transport to ignore the handler; heartbeats then queue with
+// everything else.
+//
+// Pipelined replication: when a follower has refused entries once, the goroutine
+// that replicates to it can wait for ever for one that has ended. Its heartbeats go
+// on, so the follower stays without entries and without an election, and Raft does
+// not shut down (hashicorp/raft#612).
 type serialTransport struct{ raftTransport }
+
+// AppendEntriesPipeline declines; Raft then sends one request after the other.
+func (serialTransport) AppendEntriesPipeline(raft.ServerID, raft.ServerAddress) (raft.AppendPipeline, error) {
+	return nil, raft.ErrPipelineReplicationNotSupported
+}
 
 // SetHeartbeatHandler does nothing.
 func (serialTransport) SetHeartbeatHandler(func(raft.RPC)) {}

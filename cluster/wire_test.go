@@ -146,7 +146,7 @@ func TestEveryWriteOfTheLogIsSynced(t *testing.T) {
 	}
 }
 
-func TestHeartbeatsHaveNoFastPath(t *testing.T) {
+func TestTransportHasNeitherFastPathNorPipeline(t *testing.T) {
 	t.Parallel()
 	_, inner := raft.NewInmemTransport("a")
 	defer inner.Close()
@@ -154,6 +154,9 @@ func TestHeartbeatsHaveNoFastPath(t *testing.T) {
 	cluster.Serial(seen).SetHeartbeatHandler(func(raft.RPC) {})
 	if seen.set {
 		t.Error("the transport got a handler for heartbeats")
+	}
+	if _, err := cluster.Serial(seen).AppendEntriesPipeline("b", "b"); !errors.Is(err, raft.ErrPipelineReplicationNotSupported) {
+		t.Errorf("AppendEntriesPipeline: %v, want that it is not supported", err)
 	}
 }
 
