@@ -9,8 +9,8 @@ import (
 // A Clock gives a node its two times. Implementations are safe for concurrent
 // use.
 type Clock interface {
-	// Boot returns the time since the machine was booted, suspended time included
-	// (CLOCK_BOOTTIME). It decides freshness, because it never steps.
+	// Boot returns the time since the machine was booted, suspended time included.
+	// It decides freshness, because it never steps.
 	Boot() time.Duration
 	// Wall returns the wall clock, for certificates and for the time that commands
 	// carry. It decides nothing alone.
@@ -19,12 +19,12 @@ type Clock interface {
 
 type systemClock struct{}
 
-// Boot reads CLOCK_BOOTTIME. Go's own monotonic clock is CLOCK_MONOTONIC, which
-// stands still while the machine is suspended.
+// Boot reads the system's clock that goes on while the machine is suspended. Go's
+// own monotonic clock stands still then.
 func (systemClock) Boot() time.Duration {
 	var ts unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts); err != nil {
-		panic("kmsd: reading CLOCK_BOOTTIME: " + err.Error()) // fails only for an unknown clock
+	if err := unix.ClockGettime(bootClock, &ts); err != nil {
+		panic("kmsd: reading the boot clock: " + err.Error()) // fails only for an unknown clock
 	}
 	return time.Duration(ts.Nano())
 }
