@@ -103,9 +103,11 @@ func (c goClients) keys(t *testing.T) *types.KeyMetadata {
 		AWSAccountId: aws.String(account), KeyId: &id, Arn: aws.String(keyARN(goRegion, id)), CreationDate: &created,
 		Enabled: true, KeyState: types.KeyStateEnabled, Description: aws.String("made by the SDK for Go"),
 		KeyUsage: types.KeyUsageTypeEncryptDecrypt, Origin: types.OriginTypeAwsKms, KeyManager: types.KeyManagerTypeCustomer,
-		KeySpec: types.KeySpecSymmetricDefault, CustomerMasterKeySpec: types.CustomerMasterKeySpecSymmetricDefault,
-		EncryptionAlgorithms: []types.EncryptionAlgorithmSpec{types.EncryptionAlgorithmSpecSymmetricDefault},
-		MultiRegion:          aws.Bool(false), CurrentKeyMaterialId: &material,
+		KeySpec: types.KeySpecSymmetricDefault,
+		//lint:ignore SA1019 AWS still sends the deprecated member.
+		CustomerMasterKeySpec: types.CustomerMasterKeySpecSymmetricDefault,
+		EncryptionAlgorithms:  []types.EncryptionAlgorithmSpec{types.EncryptionAlgorithmSpecSymmetricDefault},
+		MultiRegion:           aws.Bool(false), CurrentKeyMaterialId: &material,
 	}, m)
 	if request, ok := awsmiddleware.GetRequestIDMetadata(made.ResultMetadata); !ok || !uuid.ok(request) {
 		t.Fatalf("CreateKey: got request id %q", request)
