@@ -30,12 +30,9 @@ type process struct {
 // command returns a run of the program that is not started yet. It inherits no
 // KMSD_ variable.
 func command(args ...string) *process {
-	return wrap(exec.Command(binary, args...))
-}
-
-func wrap(cmd *exec.Cmd) *process {
-	p := &process{cmd: cmd, stdout: newOutput(), stderr: newOutput(), ended: make(chan struct{})}
+	p := &process{cmd: exec.Command(binary, args...), stdout: newOutput(), stderr: newOutput(), ended: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = p.stdout, p.stderr
+	p.cmd.WaitDelay = endTime // should a child of the process hold its output
 	for _, v := range os.Environ() {
 		if !strings.HasPrefix(v, "KMSD_") {
 			p.cmd.Env = append(p.cmd.Env, v)
