@@ -8,3 +8,11 @@ func (s *Service) Fill() (empty func()) {
 	s.pool = full
 	return func() { s.pool = was }
 }
+
+// Hold takes the only place of the admission and returns what gives it back.
+// Calls meanwhile wait, for a second at most.
+func (s *Service) Hold() (leave func()) {
+	s.pool = newPool(1, 10, maxQueueing)
+	s.pool.try()
+	return s.pool.leave
+}

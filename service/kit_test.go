@@ -2,7 +2,6 @@ package service_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"strings"
 	"testing"
@@ -53,8 +52,6 @@ func must[T any](t testing.TB) func(v T, err error) T {
 		return v
 	}
 }
-
-func text(t testing.TB, v any) string { return string(must[[]byte](t)(json.Marshal(v))) }
 
 // open opens a session for a call that is made later.
 func open(t testing.TB, s *testkit.Solo) (*service.Session, kms.Principal) {

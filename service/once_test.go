@@ -159,6 +159,9 @@ func TestRacingAttempts(t *testing.T) {
 	wantSame(t, rec["additionalEventData"], any(obj{"repeatOf": inner.RequestID}))
 	wantSame(t, rec["responseElements"], original["responseElements"])
 	wantSame(t, rec["resources"], original["resources"])
+	if n := s.CountInTrail(t, `"keyMetadata"`); n != 2 {
+		t.Errorf("two records show %d keys", n)
+	}
 }
 
 // All attempts of one call carry one key; calls that are not marked carry a fresh

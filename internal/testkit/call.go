@@ -171,20 +171,34 @@ func OtherARN(keyID string) string {
 // AliasARN is the ARN of an alias of Account in Region.
 func AliasARN(name string) string { return "arn:aws:kms:" + Region + ":" + Account + ":" + name }
 
-// Records returns the audit records written so far.
-func (s *Solo) Records(t testing.TB) []JSON {
+// trail returns the text of the audit log.
+func (s *Solo) trail(t testing.TB) string {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(s.AuditDir, "*.jsonl"))
 	check(t, err)
-	var out []JSON
+	var out strings.Builder
 	for _, f := range files {
 		b, err := os.ReadFile(f)
 		check(t, err)
-		for line := range strings.Lines(string(b)) {
-			var rec JSON
-			check(t, json.Unmarshal([]byte(line), &rec))
-			out = append(out, rec)
-		}
+		out.Write(b)
+	}
+	return out.String()
+}
+
+// CountInTrail counts how often the audit log holds a text.
+func (s *Solo) CountInTrail(t testing.TB, text string) int {
+	t.Helper()
+	return strings.Count(s.trail(t), text)
+}
+
+// Records returns the audit records written so far.
+func (s *Solo) Records(t testing.TB) []JSON {
+	t.Helper()
+	var out []JSON
+	for line := range strings.Lines(s.trail(t)) {
+		var rec JSON
+		check(t, json.Unmarshal([]byte(line), &rec))
+		out = append(out, rec)
 	}
 	return out
 }
