@@ -36,6 +36,7 @@ func pending(t *testing.T, s *testkit.Solo) []*audit.Record {
 // record, successes and refusals, with the same event ids, and then lets the state
 // drop them.
 func TestNewLeaderRecords(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := testkit.Start(t)
 		key := s.NewKey(t)
@@ -100,6 +101,7 @@ func checkRecovered(t *testing.T, s *testkit.Solo, left []*audit.Record, made, r
 // What the old leader did record comes twice, under one event id; what comes after
 // the new term's first entry is the new leader's own business.
 func TestNewLeaderRepeatsEventIDs(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := testkit.Start(t)
 		a := s.Call(t, testkit.Root, "CreateKey", obj{})
@@ -125,6 +127,7 @@ func TestNewLeaderRepeatsEventIDs(t *testing.T) {
 
 // A leader that is re-elected knows what it has recorded.
 func TestReelectedLeader(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := testkit.Start(t)
 		a := s.Call(t, testkit.Root, "CreateKey", obj{})
@@ -154,6 +157,7 @@ func TestWritesPrune(t *testing.T) {
 
 // A leader whose state is out of reach tries again until it ends.
 func TestLeadWithoutState(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := testkit.Start(t)
 		s.Down = kms.ErrUnavailable

@@ -12,6 +12,7 @@ import (
 // key and of the credential; one that waited a moment may keep its view; one that
 // finds no place within a second is throttled.
 func TestWaitingCalls(t *testing.T) {
+	t.Parallel()
 	disable := func(t *testing.T, s *testkit.Solo, key string) { s.SetState(t, key, "Disabled") }
 	deactivate := func(t *testing.T, s *testkit.Solo, _ string) { s.SetAccessKey(t, testkit.AccessKey, "Inactive") }
 	for name, row := range map[string]struct {

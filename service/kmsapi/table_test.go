@@ -10,11 +10,9 @@ import (
 	"github.com/kmsd/kmsd/crypto"
 	"github.com/kmsd/kmsd/internal/testkit"
 	"github.com/kmsd/kmsd/service"
-	"github.com/kmsd/kmsd/service/iamapi"
 	"github.com/kmsd/kmsd/service/kmsapi"
 	"github.com/kmsd/kmsd/wire"
 	wirekms "github.com/kmsd/kmsd/wire/kms"
-	wirests "github.com/kmsd/kmsd/wire/sts"
 )
 
 func TestMain(m *testing.M) {
@@ -101,15 +99,6 @@ func TestRows(t *testing.T) {
 	slices.SortFunc(got, func(a, b rowCase) int { return strings.Compare(a.name, b.name) })
 	if !slices.Equal(got, rowCases) {
 		t.Errorf("got  %+v\nwant %+v", got, rowCases)
-	}
-}
-
-func TestIdentityRows(t *testing.T) {
-	t.Parallel()
-	for _, r := range iamapi.Rows() {
-		if _, ok := wirests.Lookup(r.Name); !ok || r.Service != "sts" || r.Write || !r.Open {
-			t.Errorf("got the row %+v", r)
-		}
 	}
 }
 
