@@ -18,6 +18,7 @@ lint: # formatting, vet, staticcheck, go.mod, generated code
 
 generate: # wire types from AWS's API models, and the table of operations
 	$(GO) generate ./...
+	$(GO) test ./cmd/kmsd -run '^TestCompatibilityTable$$' -update
 
 clients: # real clients: needs the packages awscli and python3-boto3
 	cd test/clients && $(GO) test -count=1 ./...
