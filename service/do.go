@@ -70,8 +70,7 @@ func (s *Service) read(ctx context.Context, r *Request, in any) ([]byte, error) 
 		return nil, s.refuse(ctx, r, err)
 	}
 	if err := s.trail.Append(ctx, &r.Record); err != nil {
-		s.log.Error("audit record not written", "requestID", r.RequestID, "error", err)
-		return nil, kms.ErrUnavailable
+		return nil, s.unrecorded(ctx, r, nil, err)
 	}
 	return out, nil
 }
@@ -209,15 +208,18 @@ func (s *Service) refuse(ctx context.Context, r *Request, err error) error {
 	}
 	r.Record.Err = s.answer(r.Call, err)
 	if appendErr := s.trail.Append(ctx, &r.Record); appendErr != nil {
-		s.log.Error("audit record not written", "requestID", r.RequestID, "error", appendErr)
-		return unrecorded(err)
+		return s.unrecorded(ctx, r, err, appendErr)
 	}
 	return r.Record.Err
 }
 
 // unrecorded is the answer to a call whose record could not be written: no
-// record, no reply. An unknown outcome stays one.
-func unrecorded(err error) error {
+// record, no reply. An unknown outcome stays one. A client that hung up before
+// the record was written is no fault of the log.
+func (s *Service) unrecorded(ctx context.Context, r *Request, err, appendErr error) error {
+	if ctx.Err() == nil {
+		s.log.Error("audit record not written", "requestID", r.RequestID, "error", appendErr)
+	}
 	if errors.Is(err, kms.ErrOutcomeUnknown) {
 		return err
 	}

@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -58,10 +59,10 @@ func (s *recorded) forget(indexes []uint64) {
 // audit records are durable.
 const pruneEvery = time.Minute
 
-// Lead does the work of the leader of one term until ctx ends: first it writes
-// the audit records of commands that earlier leaders committed and may not have
-// recorded. Such a record can stand in two nodes' logs; both copies carry the same
-// eventID.
+// Lead does the work of the leader of one term until ctx ends: it writes the
+// audit records of commands that were committed and may not have been recorded.
+// First those of earlier leaders, then what this one could not record itself.
+// Such a record can stand in two nodes' logs; both copies carry the same eventID.
 //
 // opened is the index of the entry that opened the term: all entries before it
 // were proposed by other terms, none after it was.
@@ -71,8 +72,13 @@ func (s *Service) Lead(ctx context.Context, opened uint64) {
 			return
 		}
 	}
+	old := opened // entries up to here are older than any call under way
 	for wait(ctx, pruneEvery) {
+		s.recoverRecords(ctx, old)
 		s.prune(ctx)
+		if view, err := s.cluster.View(ctx); err == nil {
+			old = view.Index()
+		}
 	}
 }
 
@@ -87,8 +93,9 @@ func wait(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// recoverRecords reports whether everything up to the index is recorded.
-func (s *Service) recoverRecords(ctx context.Context, opened uint64) bool {
+// recoverRecords reports whether everything up to the index is recorded, but for
+// what this build cannot decode.
+func (s *Service) recoverRecords(ctx context.Context, last uint64) bool {
 	view, err := s.cluster.View(ctx)
 	if err != nil {
 		return false
@@ -97,12 +104,14 @@ func (s *Service) recoverRecords(ctx context.Context, opened uint64) bool {
 	for after := uint64(0); ; {
 		pending := view.PendingAudit(after, page)
 		for _, p := range pending {
-			if p.Index > opened {
+			if p.Index > last {
 				return true
 			}
 			if err := s.recoverRecord(ctx, p); err != nil {
-				s.log.Error("audit record of an earlier leader not written", "index", p.Index, "error", err)
-				return false
+				s.log.Error("audit record of a committed command not written", "index", p.Index, "error", err)
+				if !errors.Is(err, audit.ErrEncoding) {
+					return false
+				}
 			}
 			after = p.Index
 		}

@@ -110,19 +110,20 @@ func (c *Checker) Int(name string, v *int, rule *IntRule) {
 
 // Texts checks a list of strings that may be nil.
 func (c *Checker) Texts(name string, list []string, rule *ListRule) {
+	value := func() string { return shownList(list, rule.Element != nil && rule.Element.Hidden) }
 	if rule.Max > 0 && len(list) > rule.Max {
-		c.violate(shownList(list), name, maxLength(rule.Max))
+		c.violate(value(), name, maxLength(rule.Max))
 	}
 	if list != nil && len(list) < rule.Min {
-		c.violate(shownList(list), name, minLength(rule.Min))
+		c.violate(value(), name, minLength(rule.Min))
 	}
 	for _, v := range list {
 		if v == Absent {
-			c.violate(shownList(list), name, elements([]string{messageNull}))
+			c.violate(value(), name, elements([]string{messageNull}))
 			return
 		}
 		if rule.Element != nil && rule.Element.broken(v) != nil {
-			c.violate(shownList(list), name, elements(rule.Element.all()))
+			c.violate(value(), name, elements(rule.Element.all()))
 			return
 		}
 	}
@@ -162,12 +163,12 @@ func shownBlob(v []byte, hidden bool) string {
 	return shown(fmt.Sprintf("java.nio.HeapByteBuffer[pos=0 lim=%d cap=%[1]d]", len(v)), hidden)
 }
 
-func shownList(list []string) string {
+func shownList(list []string, hidden bool) string {
 	out := slices.Clone(list)
 	for i, v := range out {
 		out[i] = nullIfAbsent(v)
 	}
-	return shown(bracketed(out), false)
+	return shown(bracketed(out), hidden)
 }
 
 // shownMap sorts the keys: the text must not depend on the map's order.

@@ -22,3 +22,8 @@ var listedEnum = map[string]string{
 var elementOrder = map[string][]string{
 	"GetCallerIdentityResponse": {"Arn", "UserId", "Account"},
 }
+
+// hidden names the shapes whose values stay out of messages although the model
+// does not call them sensitive: messages reach the audit log, and a grant token
+// must not (AWS: "Using a grant token").
+var hidden = map[string]bool{"GrantTokenType": true}

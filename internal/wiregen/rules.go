@@ -68,7 +68,7 @@ func textRule(s, listed *shape) (string, error) {
 		}
 		parts = append(parts, fmt.Sprintf("Pattern: wire.MustPattern(%s, %s)", quote(s.Pattern), quote(re2)))
 	}
-	if s.Sensitive {
+	if s.Sensitive || hidden[s.name] {
 		parts = append(parts, "Hidden: true")
 	}
 	return "wire.TextRule{" + strings.Join(parts, ", ") + "}", nil

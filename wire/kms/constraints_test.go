@@ -78,7 +78,7 @@ func TestConstraintTexts(t *testing.T) {
 		{"negative integer", "GenerateRandom", `{"NumberOfBytes":-1}`,
 			one("Value '-1' at 'numberOfBytes' failed to satisfy constraint: Member must have value greater than or equal to 1")},
 		{"list too long", "DescribeKey", `{"KeyId":"k","GrantTokens":["a","b","c","d","e","f","g","h","i","j","k"]}`,
-			one("Value '[a, b, c, d, e, f, g, h, i, j, k]' at 'grantTokens' failed to satisfy constraint: Member must have length less than or equal to 10")},
+			one("Value at 'grantTokens' failed to satisfy constraint: Member must have length less than or equal to 10")},
 		{"enum in a list", "CreateGrant", `{"KeyId":"k","Operations":["Foo","Bar"]}`,
 			one("Value '[Foo, Bar]' at 'operations' failed to satisfy constraint: Member must satisfy constraint: " +
 				"[Member must satisfy enum value set: " + grantOperations + "]")},
@@ -134,7 +134,7 @@ func TestConstraintTexts(t *testing.T) {
 				"Value null at 'operations' failed to satisfy constraint: Member must not be null; " +
 				"Value 'x' at 'constraints.sourceArn' failed to satisfy constraint: Member must have length greater than or equal to 20; " +
 				"Value 'x' at 'constraints.sourceArn' failed to satisfy constraint: Member must satisfy regular expression pattern: ^arn:aws[a-z0-9-]*:[a-z0-9-]+:[a-z0-9-]*:[0-9]{12}:.+$; " +
-				"Value '[]' at 'grantTokens' failed to satisfy constraint: Member must satisfy constraint: " +
+				"Value at 'grantTokens' failed to satisfy constraint: Member must satisfy constraint: " +
 				"[Member must have length less than or equal to 8192, Member must have length greater than or equal to 1]; " +
 				"Value ' ' at 'name' failed to satisfy constraint: Member must satisfy regular expression pattern: ^[a-zA-Z0-9:/_-]+$"},
 	} {

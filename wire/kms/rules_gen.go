@@ -58,7 +58,7 @@ var ruleGrantOperationList = wire.ListRule{Element: &ruleGrantOperation}
 
 var ruleGrantTokenList = wire.ListRule{Max: 10, Element: &ruleGrantTokenType}
 
-var ruleGrantTokenType = wire.TextRule{Min: 1, Max: 8192}
+var ruleGrantTokenType = wire.TextRule{Min: 1, Max: 8192, Hidden: true}
 
 var ruleImportType = wire.TextRule{Values: []string{"NEW_KEY_MATERIAL", "EXISTING_KEY_MATERIAL"}}
 
