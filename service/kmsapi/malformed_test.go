@@ -85,7 +85,7 @@ var malformed = []struct {
 	{"Encrypt", `{"KeyId":"$ID","Plaintext":"AA==","EncryptionAlgorithm":"AES"}`, notInEnum("AES", "encryptionAlgorithm", algorithms)},
 	{"Encrypt", `{"KeyId":"$ID","Plaintext":"AA==","DryRun":"yes"}`, serialization(textToBoolean)},
 	{"Encrypt", `{"KeyId":"$ID","Plaintext":"AA==","GrantTokens":[""]}`,
-		constraint("Value '[]' at 'grantTokens' failed to satisfy constraint: Member must satisfy constraint: [Member must have length less than or equal to 8192, Member must have length greater than or equal to 1]")},
+		constraint("Value at 'grantTokens' failed to satisfy constraint: Member must satisfy constraint: [Member must have length less than or equal to 8192, Member must have length greater than or equal to 1]")},
 	{"Decrypt", `{}`, missing("ciphertextBlob")},
 	{"Decrypt", `{"CiphertextBlob":""}`, constraint("Value 'java.nio.HeapByteBuffer[pos=0 lim=0 cap=0]' at 'ciphertextBlob' failed to satisfy constraint: Member must have length greater than or equal to 1")},
 	{"Decrypt", `{"CiphertextBlob":"*"}`, serialization("Payload holds a blob that is not valid base64")},
