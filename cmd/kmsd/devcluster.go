@@ -51,7 +51,9 @@ func startDev(ctx context.Context, d *devCmd, log *slog.Logger) (_ *devCluster, 
 	c := &devCluster{log: log, remove: remove, addrs: map[string]string{}}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, c.stop(context.WithoutCancel(ctx)))
+			stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), devStop)
+			defer cancel()
+			err = errors.Join(err, c.stop(stopping))
 		}
 	}()
 	sealer, err := d.sealer(dir)
