@@ -66,12 +66,12 @@ func mandatory() error {
 	return errors.Join(errs...)
 }
 
-// build makes the binary as it is shipped from the module that this one lies in.
+// build makes the static binary of the module that this one lies in.
 func build(dir string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
 	binary := filepath.Join(dir, "kmsd")
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", binary, "./cmd/kmsd")
+	cmd := exec.CommandContext(ctx, "go", "build", "-o", binary, "./cmd/kmsd")
 	cmd.Dir = filepath.Join("..", "..")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
