@@ -115,7 +115,7 @@ func (f *founder) newMember(i int) (m member, err error) {
 	if m.cert, err = f.authority.Issue(m.file.NodeID, &m.key.PublicKey, f.cfg.Now); err != nil {
 		return m, err
 	}
-	creds, err := trust.NewCredentials(m.cert, m.key, f.authority.CertificatePEM())
+	creds, err := trust.NewCredentials(m.cert, m.key, trust.EncodeBundle([][]byte{f.authority.Certificate()}))
 	if err != nil {
 		return m, err
 	}
@@ -176,7 +176,7 @@ func (f *founder) writeNode(ctx context.Context, i int) error {
 	defer kmscrypto.Wipe(caKey)
 	return errors.Join(
 		dir.sealRoot(ctx, f.cfg.Nodes[i].Seal, m.file, f.root),
-		dir.write(fileAuthority, f.authority.CertificatePEM()),
+		dir.write(fileAuthority, trust.EncodeBundle([][]byte{f.authority.Certificate()})),
 		dir.write(fileCAKey, f.root.Seal(purposeCAKey, f.clusterID, caKey)),
 		dir.write(fileCert, m.cert),
 		dir.write(fileKey, f.root.Seal(purposeNodeKey, m.file.NodeID, key)),

@@ -66,7 +66,11 @@ func (n *Node) renewCertificate() error {
 }
 
 func (n *Node) authority() (*trust.Authority, error) {
-	cert, err := n.dir.read(fileAuthority)
+	bundle, err := n.dir.read(fileAuthority)
+	if err != nil {
+		return nil, err
+	}
+	certs, err := trust.ParseBundle(bundle)
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +83,7 @@ func (n *Node) authority() (*trust.Authority, error) {
 		return nil, fmt.Errorf("opening %s: %w", fileCAKey, err)
 	}
 	defer kmscrypto.Wipe(key)
-	return trust.LoadAuthority(n.clusterID, cert, key)
+	return trust.LoadAuthority(n.clusterID, certs[0].Raw, key)
 }
 
 // maintain does what is due now and then: the certificate's renewal, and dropping
