@@ -11,7 +11,7 @@ const all = "*"
 
 // The sets that many rows share.
 var (
-	wires = []string{"wire", "wire/kms", "wire/sts"}
+	wires = []string{"wire", "wire/admin", "wire/kms", "wire/sts"}
 	// serving is what the pipeline and the handlers are made of.
 	serving = slices.Concat([]string{"iam", "iam/sigv4", "audit", "fsm", "crypto", "kms"}, wires)
 )
@@ -23,22 +23,23 @@ var imports = map[string][]string{
 
 	"httpapi": slices.Concat([]string{"service", "iam/sigv4", "kms"}, wires),
 
-	"service":          serving,
-	"service/kmsapi":   append([]string{"service"}, serving...),
-	"service/iamapi":   append([]string{"service"}, serving...),
-	"cluster":          {"cluster/lease", "cluster/trust", "fsm", "crypto", "crypto/seal", "kms", "internal/durable", "internal/apitls"},
-	"cluster/lease":    {},
-	"cluster/trust":    {"crypto", "kms", "internal/durable"},
-	"fsm":              {"kms"},
-	"iam":              {"kms"},
-	"iam/sigv4":        {"kms"},
-	"audit":            {"kms", "internal/durable"},
-	"crypto":           {"kms"},
-	"crypto/seal":      {"kms", "internal/durable"},
-	"kms":              {},
-	"wire":             {},
-	"wire/kms":         {"wire"},
-	"wire/sts":         {"wire"},
+	"service":        serving,
+	"service/kmsapi": append([]string{"service"}, serving...),
+	"service/iamapi": append([]string{"service"}, serving...),
+	"cluster":        {"cluster/lease", "cluster/trust", "fsm", "crypto", "crypto/seal", "kms", "internal/durable", "internal/apitls"},
+	"cluster/lease":  {},
+	"cluster/trust":  {"crypto", "kms", "internal/durable"},
+	"fsm":            {"kms"},
+	"iam":            {"kms"},
+	"iam/sigv4":      {"kms"},
+	"audit":          {"kms", "internal/durable"},
+	"crypto":         {"kms"},
+	"crypto/seal":    {"kms", "internal/durable"},
+	"kms":            {},
+	"wire":           {},
+	"wire/kms":       {"wire"},
+	"wire/sts":       {"wire"},
+	"wire/admin":     {"wire"},
 	// The API's authority, made beside the cluster's, and the certificates under it.
 	"internal/apitls":  {},
 	"internal/deptest": {},
