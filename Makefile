@@ -16,9 +16,9 @@ test: # everything that needs only Go and a C compiler
 lint: # formatting, vet, staticcheck, go.mod, generated code
 	bash .ci/lint
 
-generate: # wire types from AWS's API models, and the table of operations
+generate: # wire types from AWS's API models, the table of operations and the settings
 	$(GO) generate ./...
-	$(GO) test ./cmd/kmsd -run '^TestCompatibilityTable$$' -update
+	$(GO) test ./cmd/kmsd -run '^Test(CompatibilityTable|SettingsDocument)$$' -update
 
 clients: # real clients: needs the packages awscli and python3-boto3
 	cd test/clients && $(GO) test -count=1 ./...

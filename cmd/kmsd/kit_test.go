@@ -68,7 +68,7 @@ func startTest(t *testing.T) *testCluster {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.end)
-	if err := c.cmd.announce(t.Context(), c.devCluster, &streams{c.out, c.out}); err != nil {
+	if err := c.cmd.announce(t.Context(), c.devCluster, &streams{out: c.out, err: c.out}); err != nil {
 		t.Fatal(err)
 	}
 	return c

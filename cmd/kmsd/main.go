@@ -18,7 +18,9 @@ import (
 
 // cli is the whole command line.
 type cli struct {
-	Dev devCmd `cmd:"" help:"Run a cluster on loopback in one process, to develop against."`
+	Dev     devCmd     `cmd:"" help:"Run a cluster on loopback in one process, to develop against."`
+	Config  configCmd  `cmd:"" help:"Look at a node's configuration."`
+	Version versionCmd `cmd:"" help:"Print the version."`
 }
 
 // The exit codes.
@@ -49,9 +51,10 @@ func main() {
 // returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) (code int) {
 	var c cli
+	file := newFileResolver()
 	parser, err := kong.New(&c, kong.Name("kmsd"), kong.Writers(stdout, stderr),
 		kong.Description("A key management service with the API of AWS KMS."),
-		kong.Exit(func(int) { panic(errHelp) }))
+		kong.Resolvers(file), kong.WithBeforeResolve(file.load), kong.Exit(func(int) { panic(errHelp) }))
 	if err != nil {
 		panic("kmsd: command line: " + err.Error())
 	}
@@ -69,7 +72,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (code int
 		return exitUsage
 	}
 	command.BindTo(ctx, (*context.Context)(nil))
-	err = command.Run(&streams{stdout, stderr})
+	err = command.Run(&streams{os.Stdin, stdout, stderr})
 	var exit *exitError
 	switch {
 	case err == nil:
@@ -85,6 +88,3 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (code int
 
 // errHelp unwinds the parser when it has printed the help.
 var errHelp = errors.New("help was printed")
-
-// streams are where a command writes.
-type streams struct{ out, err io.Writer }
