@@ -27,7 +27,8 @@ var imports = map[string][]string{
 	"service/kmsapi":   append([]string{"service"}, serving...),
 	"service/iamapi":   append([]string{"service"}, serving...),
 	"service/adminapi": append([]string{"service"}, serving...),
-	"cluster":          {"cluster/lease", "cluster/trust", "fsm", "crypto", "crypto/seal", "kms", "internal/durable", "internal/apitls"},
+	"cluster":          {"cluster/gossip", "cluster/lease", "cluster/trust", "fsm", "crypto", "crypto/seal", "kms", "internal/durable", "internal/apitls"},
+	"cluster/gossip":   {"cluster/trust"}, // its tests run over real handshakes
 	"cluster/lease":    {},
 	"cluster/trust":    {"crypto", "kms", "internal/durable"},
 	"fsm":              {"kms"},
@@ -69,14 +70,14 @@ var libraries = map[string][]string{
 	"github.com/goccy/go-yaml":            {"cmd/kmsd"},
 	"github.com/gorilla/mux":              {"httpapi"},
 	"github.com/hashicorp/go-hclog":       {"cluster"},
-	"github.com/hashicorp/memberlist":     {"cluster"},
+	"github.com/hashicorp/memberlist":     {"cluster/gossip"},
 	"github.com/hashicorp/raft":           {"cluster"},
 	"github.com/hashicorp/raft-boltdb/v2": {"cluster"},
 	// The PROXY protocol, version 2: the load balancer's word for who the client is.
 	// The library is small, fuzzed, bounds lengths before it allocates and refuses
 	// families that its specification does not name. v0.16.0 asks for Go 1.26.9.
 	"github.com/pires/go-proxyproto":      {"httpapi"},
-	"github.com/prometheus/client_golang": {"cmd/kmsd", "httpapi", "service", "cluster", "audit", "internal/apitls"},
+	"github.com/prometheus/client_golang": {"cmd/kmsd", "httpapi", "service", "cluster", "cluster/gossip", "audit", "internal/apitls"},
 	"github.com/tidwall/btree":            {"fsm"},
 	"go.etcd.io/bbolt":                    {"cluster"},
 	"golang.org/x/crypto":                 {"crypto", "crypto/seal", "cluster/trust"},
