@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -27,7 +28,10 @@ func ParseHosts(values ...string) (Hosts, error) {
 	var h Hosts
 	for _, v := range values {
 		host := v
-		if name, _, err := net.SplitHostPort(v); err == nil {
+		if name, port, err := net.SplitHostPort(v); err == nil {
+			if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+				return Hosts{}, fmt.Errorf("%q has no numeric port", v)
+			}
 			host = name
 		}
 		host = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
