@@ -1,5 +1,5 @@
 // Package clients holds no code. Its tests run real clients of other people, the
-// AWS CLI, boto3 and the AWS SDK for Go, against a cluster of real kmsd processes,
+// AWS CLI, boto3 and the AWS SDKs for Go and JavaScript, against a cluster of real kmsd processes,
 // and compare what they show with what AWS documents.
 //
 // It is a module of its own, so that kmsd depends on none of these clients. A

@@ -63,7 +63,7 @@ func mandatory() error {
 	if out, err := exec.Command(debianPython, "-c", "import boto3").CombinedOutput(); err != nil {
 		errs = append(errs, fmt.Errorf("boto3 must be installed for %s (apt-get install python3-boto3): %w: %s", debianPython, err, out))
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, installedJS())...)
 }
 
 // build makes the binary as it is shipped from the module that this one lies in.
@@ -101,12 +101,12 @@ func ownEnvironment(dir string) error {
 	return errors.Join(errs...)
 }
 
-// environment is what a client gets: the process's own, the root user's
+// environment is what a client of the cluster gets: the process's own, the root user's
 // credential, the Region, and more settings.
-func environment(region string, more ...string) []string {
+func (c *cluster) environment(region string, more ...string) []string {
 	return append(append(os.Environ(),
-		"AWS_ACCESS_KEY_ID="+dev.accessKeyID,
-		"AWS_SECRET_ACCESS_KEY="+dev.secret,
+		"AWS_ACCESS_KEY_ID="+c.accessKeyID,
+		"AWS_SECRET_ACCESS_KEY="+c.secret,
 		"AWS_REGION="+region,
 		"AWS_DEFAULT_REGION="+region,
 	), more...)
