@@ -302,6 +302,8 @@ func TestNewCommandRefuses(t *testing.T) {
 		{"account id", fsm.Meta{}, alter(func(g *fsm.Genesis) { g.Accounts[1].ID = "1" })},
 		{"account twice", fsm.Meta{}, alter(func(g *fsm.Genesis) { g.Accounts[1].ID = account })},
 		{"access key of nobody", fsm.Meta{}, alter(func(g *fsm.Genesis) { g.AccessKeys[0].Account = "999999999999" })},
+		{"authority without key", fsm.Meta{}, alter(func(g *fsm.Genesis) { g.Authority = &fsm.Authority{} })},
+		{"gossip without keys", fsm.Meta{}, alter(func(g *fsm.Genesis) { g.GossipKeys = &fsm.GossipKeys{} })},
 		{"indexed account", fsm.Meta{}, alter(func(g *fsm.Genesis) { g.Accounts[0].ModIndex = 1 })},
 	}
 	for _, tt := range tests {
@@ -317,7 +319,7 @@ func TestNewCommandRefuses(t *testing.T) {
 }
 
 func FuzzApply(f *testing.F) {
-	for _, args := range goldens {
+	for _, args := range append([]fsm.Args{genesisWithMembers()}, goldens...) {
 		cmd := command(f, fsm.ReqKey{}, goldenMeta, args)
 		f.Add(uint16(cmd.Type), cmd.Version, cmd.Body)
 		cmd = command(f, fsm.ReqKey{}, fsm.Meta{Time: start}, args)
@@ -327,9 +329,10 @@ func FuzzApply(f *testing.F) {
 		d := started(t, nil)
 		d.ok(createKey(1))
 		d.ok(createAlias("app/one", 1))
+		d.ok(tokenCreate("golden", 1))
 		digest := d.Digest()
 		cmd := fsm.Command{Type: fsm.Type(typ), Version: version, Body: body}
-		r := d.Apply(4, cmd)
+		r := d.Apply(5, cmd)
 		if (r.Fatal != nil || r.Conflict) && d.Digest() != digest {
 			t.Errorf("%+v changed the state", r)
 		}

@@ -57,8 +57,9 @@ func (n *RemovedNode) appendID(dst []byte) []byte { return append(dst, n.ID...) 
 //
 // The same id with the same key is admitted again without the token's counting,
 // so that a join that lost its answer can be repeated: then only CertIssuer
-// changes. A token that does not admit refuses with InvalidJoinTokenException, an
-// id or key that is taken, or was a removed node's, with ConflictException.
+// changes. A token that does not admit is refused with InvalidJoinTokenException;
+// an id or key that is taken, or the id of a removed node, with
+// ConflictException.
 type NodeAdmit struct {
 	TokenID string `cbor:"1,keyasint"`
 	// Node is the member to be. Added is set by apply.
@@ -148,7 +149,8 @@ func (t *txn) node(id string) (*NodeRecord, *kms.Error) {
 
 // NodeRenew announces a member's next key, so that every node accepts it before
 // the certificate for it exists. Another next key replaces one that was
-// announced and not taken up.
+// announced and not taken up; the key that the member has already takes the
+// announcement back. A key of another member is refused with ConflictException.
 type NodeRenew struct {
 	ID       string   `cbor:"1,keyasint"`
 	NextSPKI [32]byte `cbor:"2,keyasint"`
@@ -163,12 +165,12 @@ func nodeRenew(t *txn, c *NodeRenew) (*kms.Error, error) {
 	if refusal != nil {
 		return refusal, nil
 	}
-	if other := t.keyOwner(c.NextSPKI); other != nil && other != had {
+	if other := t.keyOwner(c.NextSPKI); other != nil && other.ID != c.ID {
 		return conflicting("The next key of the node " + c.ID + " is a key of the node " + other.ID + "."), nil
 	}
 	n := *had
 	if n.NextSPKI = c.NextSPKI; n.NextSPKI == n.SPKI {
-		n.NextSPKI = [32]byte{} // a new certificate for the key that it has
+		n.NextSPKI = [32]byte{}
 	}
 	t.putNode(had, n)
 	return nil, nil
