@@ -34,10 +34,13 @@ func (s *Service) act(ctx context.Context, r *Request, in any) ([]byte, error) {
 	}
 	recording, cancel := context.WithTimeout(ctx, actRecordDeadline)
 	defer cancel()
-	if appendErr := s.trail.Append(recording, &r.Record); appendErr != nil {
+	appendErr := s.trail.Append(recording, &r.Record)
+	switch {
+	case appendErr != nil && err == nil:
 		return nil, s.unrecorded(ctx, r, kms.ErrOutcomeUnknown, appendErr)
-	}
-	if err != nil {
+	case appendErr != nil:
+		return nil, s.unrecorded(ctx, r, err, appendErr)
+	case err != nil:
 		return nil, r.Record.Err
 	}
 	return out.body(), nil
