@@ -13,10 +13,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Protocol is the application protocol (RFC 7301) of the streams on the cluster
-// port.
-const Protocol = "kmsd-gossip/1"
-
 const (
 	// maxMembers bounds the names that are kept. A cluster has far fewer nodes; a
 	// holder of the key could make up any number.
@@ -52,8 +48,9 @@ type Config struct {
 	// Keys are the gossip keys, 32 bytes each, at most 8: the first seals, all open.
 	// Copied. Required.
 	Keys [][]byte
-	// Dial opens a stream to whichever member answers at addr, over Protocol and
-	// mutual TLS. It must honour ctx and is called from many goroutines. Required.
+	// Dial opens a stream to whichever member answers at addr, over the protocol
+	// kmsd-gossip/1 and mutual TLS. It must honour ctx, and is called from many
+	// goroutines. Required.
 	Dial func(ctx context.Context, addr string) (net.Conn, error)
 	// Accept brings the streams that members opened, after their handshake. Nobody
 	// reads it after Close: the sender must not wait for ever. Required.

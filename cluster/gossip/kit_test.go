@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/memberlist"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
@@ -247,6 +248,25 @@ func msgpack(fields ...any) []byte {
 		}
 	}
 	return out
+}
+
+// member is a node as memberlist hands it over.
+type member = memberlist.Node
+
+// fuzzed is a member whose packets are not limited.
+func fuzzed(t testing.TB) *node {
+	t.Helper()
+	registry := prometheus.NewRegistry()
+	g, err := gossip.Start(gossip.Fast(gossip.Config{
+		NodeID: node1, ClusterID: clusterA, Bind: "127.0.0.1:0", Keys: [][]byte{key(1)}, Registerer: registry,
+		Dial:   func(context.Context, string) (net.Conn, error) { return nil, errors.New("nobody") },
+		Accept: make(chan net.Conn), Logger: slog.New(slog.DiscardHandler),
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	gossip.Unhurried(g)
+	return &node{Gossip: g, registry: registry}
 }
 
 // deadMessage says that a node is dead.
