@@ -20,5 +20,8 @@
 // Trust: every byte that arrives here is an attacker's until the signature is
 // proven. Such an attacker can occupy a connection, up to 1 MiB of memory for
 // each, for at most the time limits of Config, and can learn whether the node is
-// ready and which operations exist. X-Forwarded-For and its kin are ignored.
+// ready and which operations exist. X-Forwarded-For and its kin are ignored. A
+// PROXY header is believed only from the addresses of Config.ProxyCIDRs; whoever
+// holds one of them can claim any client address, and so pass conditions on
+// aws:SourceIp and mislead the audit trail, but sign nothing.
 package httpapi

@@ -4,9 +4,11 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -54,6 +56,15 @@ type Config struct {
 	Regions func(region string) bool
 	// TLS, when set, makes Serve speak TLS, and HTTP/2 to those who ask for it.
 	TLS *tls.Config
+	// ProxyCIDRs are the addresses of load balancers whose PROXY headers, version
+	// 2, are believed: the client's address in audit records and in conditions is
+	// then the header's. The header comes before TLS. Each address must belong to
+	// a proxy that puts a header before everything that it forwards; the clients of
+	// one that does not could write the header themselves. Ranges that hold clients
+	// do not belong here, and /0 is refused. A connection from these addresses
+	// without a header counts as the proxy's own, as for health checks. Default:
+	// none, and a PROXY header is malformed TLS or HTTP.
+	ProxyCIDRs []netip.Prefix
 	// MaxConnections bounds the connections open at once over all listeners;
 	// more wait in the kernel's queue. Each may hold a body of 1 MiB. Default
 	// 10,000.
@@ -69,6 +80,9 @@ type Config struct {
 func (c *Config) validate() error {
 	if c.Backend == nil || c.Verifier == nil || c.Logger == nil {
 		return errors.New("httpapi: Config needs Backend, Verifier and Logger")
+	}
+	if err := checkProxyCIDRs(c.ProxyCIDRs); err != nil {
+		return fmt.Errorf("httpapi: ProxyCIDRs: %w", err)
 	}
 	return nil
 }
@@ -147,12 +161,17 @@ func (s *Server) Handler() http.Handler { return s.http.Handler }
 // Serve accepts connections from l until Shutdown, then returns nil; any other
 // end is an error. It closes l. Several listeners may be served at once.
 func (s *Server) Serve(l net.Listener) error {
-	limited := newLimitedListener(l, s.slots)
+	// A connection has its slot before its first byte is read, and its client's
+	// address before TLS begins.
+	l = newLimitedListener(l, s.slots)
+	if len(s.cfg.ProxyCIDRs) > 0 {
+		l = &proxyListener{Listener: l, trusted: s.cfg.ProxyCIDRs, headers: s.metrics.proxied}
+	}
 	var err error
 	if s.cfg.TLS != nil {
-		err = s.http.ServeTLS(limited, "", "")
+		err = s.http.ServeTLS(l, "", "")
 	} else {
-		err = s.http.Serve(limited)
+		err = s.http.Serve(l)
 	}
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil
