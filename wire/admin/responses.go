@@ -33,8 +33,12 @@ type GetStatusResponse struct {
 	Term     uint64   `json:"term"`
 	Applied  uint64   `json:"appliedIndex"` // of the node's state
 	Stable   uint64   `json:"stableIndex"`  // what every node serves
-	Starts   uint64   `json:"starts"`       // of this node, ever
-	Seal     string   `json:"seal"`         // kind of the seal: "file"
+	// StateDigest is of the node's state at log index DigestIndex, in hexadecimal.
+	// Nodes with the same index have the same digest.
+	StateDigest string `json:"stateDigest,omitempty"`
+	DigestIndex uint64 `json:"digestIndex,omitempty"`
+	Starts      uint64 `json:"starts"` // of this node, ever
+	Seal        string `json:"seal"`   // kind of the seal: "file"
 	// DiskFree and DiskSize are of the volume of the data directory, in bytes.
 	DiskFree uint64 `json:"diskFreeBytes"`
 	DiskSize uint64 `json:"diskSizeBytes"`
