@@ -43,10 +43,12 @@ var imports = map[string][]string{
 	"wire/sts":         {"wire"},
 	"wire/admin":       {"wire"},
 	// The API's authority, made beside the cluster's, and the certificates under it.
-	"internal/apitls":  {},
-	"internal/deptest": {},
-	"internal/durable": {"kms"},
-	"internal/canary":  {},
+	"internal/apitls": {},
+	// What the operator's commands speak to a running node.
+	"internal/adminclient": {"kms", "wire", "wire/admin"},
+	"internal/deptest":     {},
+	"internal/durable":     {"kms"},
+	"internal/canary":      {},
 	// The test kit builds whole nodes; only tests may import it.
 	"internal/testkit": {all},
 	// Programs of the developer's.
@@ -82,7 +84,7 @@ var libraries = map[string][]string{
 	"go.etcd.io/bbolt":                    {"cluster"},
 	"golang.org/x/crypto":                 {"crypto", "crypto/seal", "cluster/trust"},
 	"golang.org/x/sys":                    {"internal/durable", "cluster", "audit", "cmd/kmsd"},
-	"github.com/aws/aws-sdk-go-v2":        {},
+	"github.com/aws/aws-sdk-go-v2":        {"internal/adminclient"},
 	"github.com/aws/smithy-go":            {},
 	"github.com/c2sp/wycheproof":          {},
 	"github.com/google/go-cmp":            {},
