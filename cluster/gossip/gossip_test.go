@@ -75,9 +75,7 @@ func TestDeathIsNoticed(t *testing.T) {
 
 func TestLeaveIsToldAtOnce(t *testing.T) {
 	t.Parallel()
-	// Only the farewell can tell within the test's patience.
-	calm := func(c *gossip.Config) { c.Peers = nil }
-	a, b := start(t, node1, calm), start(t, node2, calm)
+	a, b := start(t, node1, nil), start(t, node2, nil)
 	b.join(t, a)
 	await(t, "a knows b", func() bool { return a.sees(node2) })
 	if err := b.Leave(patience); err != nil {
@@ -89,7 +87,7 @@ func TestLeaveIsToldAtOnce(t *testing.T) {
 	}
 	b.stop()
 	// It may come back elsewhere at once.
-	b2 := start(t, node2, calm)
+	b2 := start(t, node2, nil)
 	b2.join(t, a)
 	await(t, "b is back", func() bool { return a.sees(node2) && gossip.AddressSeen(a.Gossip, node2) == b2.addr })
 }
