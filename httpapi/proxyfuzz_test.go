@@ -2,6 +2,7 @@ package httpapi_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"encoding/binary"
 	"io"
@@ -142,7 +143,9 @@ func FuzzFirstBytes(f *testing.F) {
 		l, served := newPipeListener(), make(chan error, 1)
 		go func() { served <- s.Serve(l) }()
 		f.Cleanup(func() {
-			if err := s.Shutdown(f.Context()); err != nil {
+			ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+			defer cancel()
+			if err := s.Shutdown(ctx); err != nil {
 				f.Error(err)
 			}
 			<-served
