@@ -112,7 +112,7 @@ func (c *testCluster) start(i int) *cluster.Node {
 func (c *testCluster) config(i int) cluster.Config {
 	cfg := cluster.Config{
 		DataDir: c.dirs[i], Seal: c.seals[i], ListenAddr: "127.0.0.1:0",
-		Resolve: func(id string) (string, bool) { return c.resolve(c.founded.NodeIDs[i], id) }, Logger: testLog(c.t, i),
+		Resolve: func(id string) (string, bool) { return c.resolve(i, id) }, Logger: testLog(c.t, i),
 	}
 	if c.adapt != nil {
 		c.adapt(i, &cfg)
@@ -120,11 +120,11 @@ func (c *testCluster) config(i int) cluster.Config {
 	return cfg
 }
 
-func (c *testCluster) resolve(from, to string) (string, bool) {
+func (c *testCluster) resolve(from int, to string) (string, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	addr, ok := c.addrs[to]
-	return addr, ok && !c.cut[from] && !c.cut[to]
+	return addr, ok && !c.cut[c.founded.NodeIDs[from]] && !c.cut[to]
 }
 
 // isolate takes node i off the network, or puts it back. What was being dialled at

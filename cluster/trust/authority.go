@@ -144,6 +144,15 @@ func ParseKey(der []byte) (*ecdsa.PrivateKey, error) {
 
 const pemCertificate = "CERTIFICATE"
 
+// CertificateSPKI returns the hash of the public key of a certificate in DER.
+func CertificateSPKI(der []byte) ([32]byte, error) {
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		return [32]byte{}, err
+	}
+	return SPKI(cert), nil
+}
+
 // maxAuthorities bounds the certificates of a bundle: a rotation has two at a time.
 const maxAuthorities = 8
 
