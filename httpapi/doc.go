@@ -1,7 +1,9 @@
 // Package httpapi speaks the protocols of the AWS endpoint and nothing else: it
 // bounds connections and sizes, gives every request an id, finds the operation,
 // proves the caller, hands the call to the service and renders the answer as
-// awsJson 1.1 or as the query protocol's XML. It also serves /livez and /readyz.
+// awsJson 1.1 or as the query protocol's XML. It also serves /livez and /readyz,
+// and kmsd's own admin API below /v1/, over the same listeners and over a unix
+// socket, whose callers may leave out the signature where the service allows it.
 //
 // One request passes, in this order:
 //

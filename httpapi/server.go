@@ -44,6 +44,9 @@ const (
 type Config struct {
 	// Backend runs the calls. Required.
 	Backend Backend
+	// Admin opens the sessions of the admin API's callers that no credential names.
+	// Nil means that the admin API, and ServeAdmin, are not served.
+	Admin Admin
 	// Verifier checks signatures and caches signing keys. Required.
 	Verifier *sigv4.Verifier
 	// Logger gets internal errors, once each, with the request id. Required.
@@ -110,6 +113,7 @@ func (c *Config) fillDefaults() {
 type Server struct {
 	cfg      Config
 	http     *http.Server
+	socket   *http.Server  // of ServeAdmin
 	slots    chan struct{} // one element per open connection
 	metrics  *metrics
 	draining atomic.Bool
@@ -138,6 +142,7 @@ func New(cfg Config) (*Server, error) {
 		DisableGeneralOptionsHandler: true,
 		HTTP2:                        &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
 	}
+	s.socket = s.newSocketServer()
 	return s, nil
 }
 
@@ -147,11 +152,17 @@ func New(cfg Config) (*Server, error) {
 func (s *Server) routes() http.Handler {
 	r := mux.NewRouter().SkipClean(true)
 	r.Handle("/", s.exchange((*exchange).serveCall)).Methods(http.MethodPost, http.MethodGet)
+	s.handleAdmin(r)
+	s.handleRest(r)
+	return r
+}
+
+// handleRest adds health, and the answer to what nothing is served for.
+func (s *Server) handleRest(r *mux.Router) {
 	r.Handle("/livez", s.exchange((*exchange).serveLive)).Methods(http.MethodGet, http.MethodHead)
 	r.Handle("/readyz", s.exchange((*exchange).serveReady)).Methods(http.MethodGet, http.MethodHead)
 	r.NotFoundHandler = s.exchange((*exchange).serveUnknown)
 	r.MethodNotAllowedHandler = r.NotFoundHandler
-	return r
 }
 
 // Handler returns the handler behind the listeners, for use in one process
@@ -192,8 +203,11 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		case <-ctx.Done():
 		}
 	}
-	if err := s.http.Shutdown(ctx); err != nil {
-		return errors.Join(err, s.http.Close())
+	var errs []error
+	for _, h := range []*http.Server{s.http, s.socket} {
+		if err := h.Shutdown(ctx); err != nil {
+			errs = append(errs, err, h.Close())
+		}
 	}
-	return nil
+	return errors.Join(errs...)
 }

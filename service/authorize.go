@@ -75,7 +75,7 @@ func (r *Request) authorize() error {
 
 // errNoCredentials is the answer on the admin socket to a call that needs
 // credentials there, too.
-var errNoCredentials = &kms.Error{Code: kms.CodeMissingAuthentication, Message: "Request is missing Authentication Token"}
+var errNoCredentials = &kms.Error{Code: kms.CodeMissingAuthentication, Message: "Missing Authentication Token"}
 
 // authorizeOperator decides an action on the cluster: other accounts than the
 // operator's are refused whatever their policies say.

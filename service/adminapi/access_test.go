@@ -91,7 +91,7 @@ func TestLocalOperator(t *testing.T) {
 				wantOK(t, a)
 				return
 			}
-			wantRefusal(t, a, "MissingAuthenticationTokenException", "Request is missing Authentication Token")
+			wantRefusal(t, a, "MissingAuthenticationTokenException", "Missing Authentication Token")
 			if done := s.Member.Done(); len(done) != 0 || s.Machine.Digest() != before {
 				t.Errorf("the refused call did something: %q", done)
 			}
@@ -114,7 +114,7 @@ func TestLocalOperatorElsewhere(t *testing.T) {
 		{"sts", "GetCallerIdentity", ``},
 	} {
 		a := s.In(s.Service.OpenLocal(t.Context()), kms.LocalOperator(0), testkit.Root, call.service, call.op, call.body)
-		wantRefusal(t, a, "MissingAuthenticationTokenException", "Request is missing Authentication Token")
+		wantRefusal(t, a, "MissingAuthenticationTokenException", "Missing Authentication Token")
 	}
 }
 

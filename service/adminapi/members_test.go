@@ -152,7 +152,7 @@ func TestWithoutState(t *testing.T) {
 		}
 	}
 	wantRefusal(t, s.Local(t, uid, "ResetRootCredential", `{"accountId":"111122223333"}`), "ServiceUnavailableException", nothingDone)
-	wantRefusal(t, s.Local(t, uid, "RemoveMember", `{"memberId":"`+testkit.OtherMemberID+`"}`), "MissingAuthenticationTokenException", "Request is missing Authentication Token")
+	wantRefusal(t, s.Local(t, uid, "RemoveMember", `{"memberId":"`+testkit.OtherMemberID+`"}`), "MissingAuthenticationTokenException", "Missing Authentication Token")
 	if a := s.Admin(t, testkit.Root, "GetStatus", ``); !errors.Is(a.Err, kms.ErrUnavailable) {
 		t.Errorf("signed: got %v, %v", a.Body, a.Err)
 	}
