@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/kmsd/kmsd/internal/apitls"
 )
 
 // Config is what one node is told by its operator; the cluster's own settings are
@@ -71,6 +73,9 @@ type logConfig struct {
 	Level  string `env:"LEVEL" default:"info" enum:"debug,info,warn,error" help:"The least severe messages that are logged: debug, info, warn or error."`
 	Format string `env:"FORMAT" default:"text" enum:"text,json" help:"The form of the log: text or json."`
 }
+
+// durabilitySync is the audit log's slower durability.
+const durabilitySync = "sync"
 
 // maxDrain bounds the drain: supervisors kill what takes longer to end.
 const maxDrain = 5 * time.Minute
@@ -138,10 +143,8 @@ func (c *Config) validateAPI() error {
 		host, _, _ := net.SplitHostPort(c.Cluster.Advertise)
 		c.API.Advertise = net.JoinHostPort(host, strconv.Itoa(first))
 	}
-	for _, name := range c.API.Name {
-		if !validHost(name) {
-			return fmt.Errorf("--api-name: %q is neither a host name nor an IP address", name)
-		}
+	if _, err := apitls.ParseHosts(c.API.Name...); err != nil {
+		return fmt.Errorf("--api-name: %w", err)
 	}
 	return advertised("--api-advertise", c.API.Advertise)
 }
@@ -158,6 +161,9 @@ func (c *Config) proxies() ([]netip.Prefix, error) {
 		prefix, err := netip.ParsePrefix(text)
 		if err != nil {
 			return nil, fmt.Errorf("--api-proxy-protocol: %q is not a network such as 10.0.0.0/8", text)
+		}
+		if prefix.Bits() == 0 || prefix.Addr().Is4In6() {
+			return nil, fmt.Errorf("--api-proxy-protocol: %s would let clients choose their addresses: name the load balancers", text)
 		}
 		out = append(out, prefix)
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"reflect"
 	"strings"
 	"time"
@@ -25,7 +26,7 @@ func (c *configCheckCmd) Validate() error { return c.Config.validate() }
 
 // Run prints the configuration.
 func (c *configCheckCmd) Run(std *streams) error {
-	if err := c.Config.mayUseSeal(); err != nil {
+	if err := errors.Join(c.Config.mayUseSeal(), c.Config.TLS.check()); err != nil {
 		return &exitError{exitUsage, err}
 	}
 	tree := effective(&c.Config)

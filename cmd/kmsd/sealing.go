@@ -136,3 +136,17 @@ func (c *Config) openSeal(create bool) (seal.Sealer, error) {
 	}
 	return seal.OpenFile(path)
 }
+
+// mustBeEmpty refuses a directory that holds anything. One that is absent is empty.
+func mustBeEmpty(dir string) error {
+	entries, err := os.ReadDir(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case len(entries) > 0:
+		return fmt.Errorf("%s is not empty: a node's directory is made once", dir)
+	}
+	return nil
+}
