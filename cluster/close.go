@@ -59,7 +59,7 @@ func (n *Node) sayGoodbye(ctx context.Context) {
 	}
 	inc := binary.BigEndian.AppendUint64(nil, n.inc)
 	for turn := 0; ; turn++ {
-		if leader := n.knownLeader(); leader != "" && leader != n.id {
+		if leader := n.knownLeader(); leader != "" && leader != n.id && n.lead.Load() == nil {
 			if _, _, err := n.askOnce(ctx, turn, kindGoodbye, inc, turn > 0); err == nil {
 				return
 			}

@@ -187,6 +187,13 @@ func (h *hub) track(tc *tls.Conn) (*conn, error) {
 		return nil, errClosed
 	}
 	h.conns[c] = struct{}{}
+	// Again, now that review sees the connection: the peer may have been removed after
+	// the handshake asked.
+	if c.peer.NodeID != "" && !h.accept(c.peer.NodeID, c.peer.SPKI) {
+		delete(h.conns, c)
+		_ = tc.NetConn().Close()
+		return nil, trust.ErrRefused
+	}
 	return c, nil
 }
 

@@ -65,7 +65,11 @@ func newCluster(t *testing.T, size int, adapt func(i int, cfg *cluster.Config)) 
 	for i := range size {
 		c.dirs = append(c.dirs, filepath.Join(base, fmt.Sprintf("node%d", i)))
 		c.seals = append(c.seals, seal.NewMemory())
-		nodes = append(nodes, cluster.InitNode{DataDir: c.dirs[i], Seal: c.seals[i]})
+		var cfg cluster.Config
+		if adapt != nil {
+			adapt(i, &cfg)
+		}
+		nodes = append(nodes, cluster.InitNode{DataDir: c.dirs[i], Seal: c.seals[i], Advertise: cfg.Advertise, APIAddress: cfg.APIAddress})
 	}
 	var err error
 	c.founded, err = cluster.Init(t.Context(), cluster.InitConfig{Nodes: nodes, Now: time.Now(), Genesis: genesis})

@@ -271,20 +271,20 @@ func (l *leadership) mayLeave() error {
 func (n *Node) resign(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, transferLimit)
 	defer cancel()
-	var last *leadership
+	var handed *leadership // the term that was handed over
+	var err error
 	for {
 		l := n.lead.Load()
 		if l == nil && n.knownLeader() != n.id {
 			return nil
 		}
-		if l != nil && l != last {
-			if err := l.handOn(ctx); err != nil && !errors.Is(err, raft.ErrNotLeader) {
-				return fmt.Errorf("handing the leadership over: %w: %w", kms.ErrUnavailable, err)
+		if l != nil && l != handed {
+			if err = l.handOn(ctx); err == nil {
+				handed = l
 			}
-			last = l
 		}
 		if !sleep(ctx, forwardPause) {
-			return fmt.Errorf("handing the leadership over: %w", kms.ErrUnavailable)
+			return fmt.Errorf("%w: handing the leadership over: %v", kms.ErrUnavailable, err)
 		}
 	}
 }
