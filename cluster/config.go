@@ -30,10 +30,12 @@ type Config struct {
 	APIAddress string
 	// Resolve returns where to dial a member now. It is called at each dial, from
 	// many goroutines; false means that nobody knows yet. nil: a member is where it
-	// said that it is, where Hint says, or where it was found before.
+	// said that it is, where gossip says, or where it was found before.
 	Resolve func(nodeID string) (addr string, ok bool)
-	// Hint suggests where a member may be; nil for none.
-	Hint func(nodeID string) (addr string, ok bool)
+	// Gossip makes the node take part in gossip, over UDP on the cluster port's number
+	// and over the port itself. Without it a node whose address changed is found only
+	// because it finds another one. It needs Advertise.
+	Gossip bool
 	// Logger takes the node's log. Required.
 	Logger *slog.Logger
 	// Registerer takes the node's metrics; nil for none. Nodes that share a registry
@@ -74,6 +76,9 @@ func (c *Config) validate() error {
 	}
 	if _, _, err := net.SplitHostPort(c.ListenAddr); err != nil {
 		return errors.New("cluster: the listening address is not host:port")
+	}
+	if c.Gossip && c.Advertise == "" {
+		return errors.New("cluster: gossip needs an address to advertise")
 	}
 	if _, _, err := net.SplitHostPort(c.Advertise); c.Advertise != "" && err != nil {
 		return errors.New("cluster: the address to advertise is not host:port")

@@ -43,6 +43,9 @@ func (n *Node) Credentials() *trust.Credentials { return n.creds.Load() }
 // Resolved lists where the node would dial a member.
 func (n *Node) Resolved(id string) []string { return n.resolve(id) }
 
+// Hint is where gossip believes a member to be.
+func (n *Node) Hint(id string) string { return n.hint(id) }
+
 // MeasureDisk looks at the disk now.
 func (n *Node) MeasureDisk() { n.measureDisk() }
 

@@ -42,6 +42,8 @@ type hub struct {
 	resolve   func(nodeID string) []string // where a member may be, the likeliest place first
 	strangers chan struct{}                // a token for each handshake
 	raft      chan net.Conn
+	gossip    chan net.Conn
+	protocols []string                              // of members
 	rpc       func(peer trust.Identity, c net.Conn) // serves until the connection ends
 	join      func(c *tls.Conn)                     // serves a node that is no member
 	done      chan struct{}
@@ -75,10 +77,15 @@ func (c *conn) Close() error {
 var errClosed = errors.New("the node is shutting down")
 
 func newHub(self string, l net.Listener, creds func() *trust.Credentials, accept trust.Accept, cfg *Config) *hub {
+	protocols := []string{trust.ProtocolRaft, trust.ProtocolRPC}
+	if cfg.Gossip {
+		protocols = append(protocols, trust.ProtocolGossip)
+	}
 	return &hub{
-		self: self, log: cfg.Logger, listener: l, creds: creds, accept: accept,
+		protocols: protocols,
+		self:      self, log: cfg.Logger, listener: l, creds: creds, accept: accept,
 		wall:      cfg.Clock.Wall,
-		strangers: make(chan struct{}, maxStrangers), raft: make(chan net.Conn),
+		strangers: make(chan struct{}, maxStrangers), raft: make(chan net.Conn), gossip: make(chan net.Conn),
 		done: make(chan struct{}), conns: map[*conn]struct{}{},
 	}
 }
@@ -120,7 +127,7 @@ func (h *hub) welcome(raw net.Conn) {
 		case <-ctx.Done():
 		}
 	}()
-	tc := tls.Server(raw, h.creds().Listen(h.accept, h.wall, trust.ProtocolRaft, trust.ProtocolRPC))
+	tc := tls.Server(raw, h.creds().Listen(h.accept, h.wall, h.protocols...))
 	err := tc.HandshakeContext(ctx)
 	<-h.strangers
 	if !stop() || err != nil {
@@ -144,12 +151,19 @@ func (h *hub) route(c *conn) {
 	case trust.ProtocolRPC:
 		defer c.Close()
 		h.rpc(c.peer, c)
+	case trust.ProtocolGossip:
+		h.pass(h.gossip, c)
 	default:
-		select {
-		case h.raft <- c:
-		case <-h.done:
-			_ = c.Close()
-		}
+		h.pass(h.raft, c)
+	}
+}
+
+// pass hands a connection to whom it is for.
+func (h *hub) pass(to chan<- net.Conn, c *conn) {
+	select {
+	case to <- c:
+	case <-h.done:
+		_ = c.Close()
 	}
 }
 

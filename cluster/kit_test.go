@@ -27,7 +27,7 @@ const (
 	account = "123456789012"
 	region  = "eu-central-1"
 	// patience bounds every wait of a test; none takes that long when all is well.
-	patience = 40 * time.Second
+	patience = 90 * time.Second
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

@@ -69,11 +69,7 @@ func (n *Node) resolve(nodeID string) []string {
 	if r, ok := n.machine.View().Node(nodeID); ok {
 		add(r.Address)
 	}
-	if n.cfg.Hint != nil {
-		if addr, ok := n.cfg.Hint(nodeID); ok {
-			add(addr)
-		}
-	}
+	add(n.hint(nodeID))
 	add((*n.vouched.Load())[nodeID].address)
 	return out
 }

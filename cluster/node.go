@@ -13,6 +13,7 @@ import (
 	"github.com/hashicorp/raft"
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 
+	"github.com/kmsd/kmsd/cluster/gossip"
 	"github.com/kmsd/kmsd/cluster/lease"
 	"github.com/kmsd/kmsd/cluster/trust"
 	kmscrypto "github.com/kmsd/kmsd/crypto"
@@ -91,7 +92,8 @@ type Node struct {
 	trusts    watermark  // index of the record of authorities that is trusted, durably
 	identity  sync.Mutex // held while the certificate or the authorities change
 	strangers *limiter
-	median    atomic.Pointer[clockReading] // of the members' wall clocks; nil: not known
+	hints     atomic.Pointer[gossip.Gossip] // nil while there is none
+	median    atomic.Pointer[clockReading]  // of the members' wall clocks; nil: not known
 	space     atomic.Pointer[diskSpace]
 	departing sync.Mutex  // held by Leave
 	draining  atomic.Bool // it serves, but says that it is not ready
@@ -167,6 +169,9 @@ func (n *Node) open(ctx context.Context) error {
 	n.work.Go(n.greet)
 	n.work.Go(n.watchBelonging)
 	n.work.Go(n.watchMachine)
+	if n.cfg.Gossip {
+		n.work.Go(n.gossiping)
+	}
 	n.hub.start()
 	return nil
 }

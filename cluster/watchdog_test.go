@@ -168,7 +168,7 @@ func TestChangedAddress(t *testing.T) {
 		addrs[i] = freeAddr(t)
 	}
 	c := newCluster(t, 3, func(i int, cfg *cluster.Config) {
-		cfg.Resolve, cfg.ListenAddr, cfg.Advertise = nil, addrs[i], addrs[i]
+		cfg.Resolve, cfg.ListenAddr, cfg.Advertise, cfg.Gossip = nil, addrs[i], addrs[i], true
 		cfg.APIAddress = fmt.Sprintf("node%d.example:8443", i)
 	})
 	c.ready()
@@ -186,6 +186,13 @@ func TestChangedAddress(t *testing.T) {
 		until(t, "the new address is known", func() bool { return slices.Equal(n.Resolved(id), []string{addrs[moved]}) })
 		if r, _ := n.Machine().View().Node(id); r.APIAddress != fmt.Sprintf("node%d.example:8443", moved) {
 			t.Errorf("node %d knows the API address %q", i, r.APIAddress)
+		}
+	}
+	for i, n := range c.nodes {
+		for j, other := range c.founded.NodeIDs {
+			if i != j {
+				until(t, "gossip knows the members", func() bool { return n.Hint(other) == addrs[j] })
+			}
 		}
 	}
 	c.forward(moved)

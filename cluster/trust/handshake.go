@@ -132,8 +132,11 @@ func (c *Credentials) Listen(accept Accept, now func() time.Time, protocols ...s
 	return cfg
 }
 
+// AnyMember stands for a node ID where it does not matter which member answers.
+const AnyMember = ""
+
 // Client returns the configuration of the dialling side: it speaks one protocol
-// and accepts only the node nodeID at the other end. now is the wall clock; nil
+// and accepts only the node nodeID, or AnyMember, at the other end. now is the wall clock; nil
 // means time.Now.
 func (c *Credentials) Client(protocol, nodeID string, accept Accept, now func() time.Time) *tls.Config {
 	cfg := c.base(now)
@@ -146,7 +149,7 @@ func (c *Credentials) Client(protocol, nodeID string, accept Accept, now func() 
 			return fmt.Errorf("%w: no protocol in common", ErrRefused)
 		}
 		peer, err := c.verify(cs, x509.ExtKeyUsageServerAuth, accept, now)
-		if err == nil && peer.NodeID != nodeID {
+		if err == nil && nodeID != AnyMember && peer.NodeID != nodeID {
 			err = fmt.Errorf("%w: node %s answered for node %s", ErrRefused, peer.NodeID, nodeID)
 		}
 		return err
