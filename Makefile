@@ -20,7 +20,7 @@ generate: # wire types from AWS's API models, the table of operations and the se
 	$(GO) generate ./...
 	$(GO) test ./cmd/kmsd -run '^Test(CompatibilityTable|SettingsDocument)$$' -update
 
-clients: # real clients: needs the packages awscli and python3-boto3, and Node.js 20
+clients: # real clients: needs the packages awscli, python3-boto3 and haproxy, and Node.js 20
 	npm --prefix test/clients/testdata/js ci --omit=dev --ignore-scripts --no-audit --no-fund
 	cd test/clients && $(GO) test -count=1 ./...
 

@@ -91,7 +91,7 @@ func botoIdentity(t *testing.T, p *python) {
 		expect(t, "GetCallerIdentity", rootIdentity, p.do(t, who).Result)
 		who.Presign = true
 		url, _ := p.do(t, who).Result["URL"].(string)
-		resp, err := http.Get(url)
+		resp, err := p.at.http(t).Get(url)
 		if err != nil {
 			t.Fatal(err)
 		}
