@@ -89,7 +89,7 @@ func openMember(ctx context.Context, cfg memberConfig) (_ *member, err error) {
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.node, err = cluster.Open(ctx, cluster.Config{
 		DataDir: cfg.dataDir, Seal: cfg.seal, ListenAddr: cfg.clusterAddr, Advertise: cfg.advertise, APIAddress: cfg.apiAddress,
-		Resolve: cfg.resolve, Logger: cfg.log, Registerer: registry,
+		Gossip: cfg.advertise != "", Resolve: cfg.resolve, Logger: cfg.log, Registerer: registry,
 	})
 	if err != nil {
 		return nil, err

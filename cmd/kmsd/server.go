@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"time"
 
@@ -40,10 +41,12 @@ func (c *serverCmd) Run(ctx context.Context, std *streams) error {
 	log.Info("node started", "node", m.node.ID(), "cluster", m.node.ClusterID(), "api", addresses(m.cfg.api),
 		"cluster_port", m.node.Addr().String(), "metrics", m.cfg.metrics.Addr().String())
 	running, end := context.WithCancel(ctx)
-	m.served.Go(func() { m.announce(running) })
-	m.served.Go(func() { m.reloadOnHangup(running) })
+	var beside sync.WaitGroup
+	beside.Go(func() { m.announce(running) })
+	beside.Go(func() { m.reloadOnHangup(running) })
 	err = m.watch(ctx)
 	end()
+	beside.Wait()
 	m.tell("STOPPING=1")
 	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.Config.Drain+serverStop)
 	defer cancel()
@@ -166,22 +169,34 @@ func (m *member) reloadOnHangup(ctx context.Context) {
 	}
 }
 
-// announcePoll is how often a starting node looks whether it is ready.
-const announcePoll = 100 * time.Millisecond
+const (
+	// announcePoll is how often a starting node looks whether it is ready.
+	announcePoll = 100 * time.Millisecond
+	// announceEvery is how often the supervisor hears that the node waits; each time
+	// it gives it 30 s more.
+	announceEvery = 10 * time.Second
+	// tellLimit bounds the telling: a supervisor that does not listen stops nothing.
+	tellLimit = time.Second
+)
 
 // announce tells the supervisor when the node serves; until then, that it waits for
 // others and why, so that it is not taken for one that hangs.
 func (m *member) announce(ctx context.Context) {
 	tick := time.NewTicker(announcePoll)
 	defer tick.Stop()
+	var told string
+	var last time.Time
 	for {
 		err := m.ready(ctx)
 		if err == nil {
-			m.cfg.log.Info("node ready")
 			m.tell("READY=1\nSTATUS=serving")
+			m.cfg.log.Info("node ready")
 			return
 		}
-		m.tell("EXTEND_TIMEOUT_USEC=30000000\nSTATUS=" + err.Error())
+		if text := err.Error(); text != told || time.Since(last) > announceEvery {
+			m.tell("EXTEND_TIMEOUT_USEC=30000000\nSTATUS=" + text)
+			told, last = text, time.Now()
+		}
 		select {
 		case <-ctx.Done():
 			return
@@ -214,6 +229,7 @@ func (m *member) tell(state string) {
 		return
 	}
 	defer conn.Close()
+	_ = conn.SetWriteDeadline(time.Now().Add(tellLimit)) // of a socket that is open
 	if _, err := conn.Write([]byte(state)); err != nil {
 		m.cfg.log.Warn("telling the supervisor", "err", err)
 	}
