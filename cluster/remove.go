@@ -66,7 +66,7 @@ func (l *leadership) remove(ctx context.Context, r removeRequest) (uint64, error
 	if removed, ok := view.Removed(r.ID); ok {
 		return removed.ModIndex, nil
 	}
-	if err := l.mayRemove(view, r); err != nil || r.Check {
+	if err := l.mayRemove(ctx, view, r); err != nil || r.Check {
 		return 0, err
 	}
 	if err := l.silence(ctx, r); err != nil {
@@ -82,7 +82,7 @@ func (l *leadership) remove(ctx context.Context, r removeRequest) (uint64, error
 }
 
 // mayRemove refuses what cannot or should not be.
-func (l *leadership) mayRemove(view *fsm.View, r removeRequest) error {
+func (l *leadership) mayRemove(ctx context.Context, view *fsm.View, r removeRequest) error {
 	if _, ok := view.Node(r.ID); !ok {
 		return &kms.Error{Code: kms.CodeNotFound, Message: fmt.Sprintf("The node %.64q is not a member of this cluster.", r.ID)}
 	}
@@ -93,11 +93,30 @@ func (l *leadership) mayRemove(view *fsm.View, r removeRequest) error {
 	if err != nil {
 		return err
 	}
-	if voters, healthy := l.without(config, r.ID); !r.Force && 2*healthy <= voters {
+	if r.Force {
+		return nil
+	}
+	l.hear(ctx, config)
+	if voters, healthy := l.without(config, r.ID); 2*healthy <= voters {
 		return &kms.Error{Code: kms.CodeQuorum, Message: fmt.Sprintf(
 			"Without the node %s only %d of %d voting nodes would answer, which could decide nothing. Nothing was changed.", r.ID, healthy, voters)}
 	}
 	return nil
+}
+
+// hear waits until every member has answered a Beat of this term, or has had the
+// time to: a leader that was just elected does not know yet who is healthy.
+func (l *leadership) hear(ctx context.Context, config map[string]bool) {
+	for {
+		open, now := false, l.n.clock.Boot()
+		for _, m := range l.known() {
+			_, member := config[m.ID]
+			open = open || member && !m.Any && now-m.Heard < healthyFor
+		}
+		if !open || !sleep(ctx, forwardPause) {
+			return
+		}
+	}
 }
 
 // without counts the voters but one, and those of them that answer.
@@ -237,7 +256,7 @@ func (n *Node) leave(ctx context.Context, force bool) ([]byte, error) {
 // mayLeave asks whether the leaving of this node would be refused.
 func (n *Node) mayLeave(ctx context.Context) error {
 	if l := n.lead.Load(); l != nil {
-		return l.mayLeave()
+		return l.mayLeave(ctx)
 	}
 	_, err := n.ask(ctx, kindRemove, encodeCBOR(removeRequest{ID: n.id, Check: true}))
 	return err
@@ -245,11 +264,12 @@ func (n *Node) mayLeave(ctx context.Context) error {
 
 // mayLeave refuses the leaving of this node, the leader, when the rest could not
 // decide anything.
-func (l *leadership) mayLeave() error {
+func (l *leadership) mayLeave(ctx context.Context) error {
 	config, err := l.servers()
 	if err != nil {
 		return err
 	}
+	l.hear(ctx, config)
 	voters, healthy := l.without(config, l.n.id)
 	voters, healthy = voters-1, healthy-1
 	if voters == 0 {
