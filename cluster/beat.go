@@ -46,7 +46,7 @@ func (n *Node) handleBeat(ctx context.Context, from string, b lease.Beat) lease.
 	r := lease.Reply{
 		Term: term, Inc: n.inc, Stamp: n.clock.Boot(), Applied: n.applied.Load(),
 		Version: clusterVersion, Wall: n.clock.Wall().UnixMilli(), DiskFree: n.disk().free,
-		Authority: n.trusts.Load(),
+		Authority: n.trusts.Load(), Remembers: n.remembers.Load(),
 	}
 	if counts && b.WaitIndex > 0 && r.Applied >= b.WaitIndex {
 		n.catchUp()

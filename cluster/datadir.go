@@ -65,7 +65,8 @@ type nodeFile struct {
 // where it looks for them, until it has caught up with the state.
 type peerFile struct {
 	NodeID string `json:"nodeId"`
-	SPKI   string `json:"spki"` // hexadecimal
+	SPKI   string `json:"spki"`           // hexadecimal
+	Next   string `json:"next,omitempty"` // of a key that is about to replace it
 	// Address is where the member was reached last: host:port.
 	Address string `json:"address,omitempty"`
 }
@@ -73,7 +74,13 @@ type peerFile struct {
 // A peer is a member that this node remembers.
 type peer struct {
 	spki    [32]byte
-	address string // "" if it was not known
+	next    [32]byte // of a key that is about to replace it; zero for none
+	address string   // "" if it was not known
+}
+
+// owns tells whether a public key is the member's, or is about to be.
+func (p peer) owns(spki [32]byte) bool {
+	return spki == p.spki || p.next != [32]byte{} && spki == p.next
 }
 
 func (d dataDir) path(name string) string { return filepath.Join(string(d), filepath.FromSlash(name)) }
@@ -147,19 +154,34 @@ func (d dataDir) peers() (map[string]peer, error) {
 	}
 	out := make(map[string]peer, len(list))
 	for _, p := range list {
-		b, err := hex.DecodeString(p.SPKI)
-		if err != nil || len(b) != 32 {
+		spki, ok := parseHash(p.SPKI)
+		next, fine := parseHash(p.Next)
+		if !ok || !fine && p.Next != "" {
 			return nil, fmt.Errorf("reading %s: a malformed key hash", filePeers)
 		}
-		out[p.NodeID] = peer{[32]byte(b), p.Address}
+		out[p.NodeID] = peer{spki, next, p.Address}
 	}
 	return out, nil
+}
+
+// parseHash reads the hexadecimal form of a hash. Anything else gives zero.
+func parseHash(text string) (hash [32]byte, ok bool) {
+	b, err := hex.DecodeString(text)
+	if err != nil || len(b) != len(hash) {
+		return hash, false
+	}
+	return [32]byte(b), true
 }
 
 func (d dataDir) writePeers(peers map[string]peer) error {
 	list := make([]peerFile, 0, len(peers))
 	for _, id := range slices.Sorted(maps.Keys(peers)) {
-		list = append(list, peerFile{NodeID: id, SPKI: fmt.Sprintf("%x", peers[id].spki), Address: peers[id].address})
+		p := peers[id]
+		f := peerFile{NodeID: id, SPKI: hex.EncodeToString(p.spki[:]), Address: p.address}
+		if p.next != [32]byte{} {
+			f.Next = hex.EncodeToString(p.next[:])
+		}
+		list = append(list, f)
 	}
 	return d.writeJSON(filePeers, list)
 }

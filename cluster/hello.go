@@ -7,6 +7,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/kmsd/kmsd/cluster/trust"
 	"github.com/kmsd/kmsd/fsm"
 )
 
@@ -62,12 +63,70 @@ func (n *Node) watchBelonging() {
 		if n.lead.Load() != nil || n.fresh.Load() != nil && n.mayServe() == nil || n.leaving.Load() {
 			continue
 		}
-		statement, err := n.askRemoval(n.ctx, n.somebody(turn))
+		member := n.somebody(turn)
+		statement, err := n.askRemoval(n.ctx, member)
 		if err == nil && statement != nil {
 			n.finish(statement, ErrRemoved)
 			return
 		}
+		if err == nil && !n.isCaughtUp() {
+			if err := n.refresh(n.ctx, member); err != nil {
+				n.log.Debug("asking for the members' present keys", "node", member, "err", err)
+			}
+		}
 	}
+}
+
+// refresh learns the members' present keys from one of them, which a trusted
+// authority must vouch for: while this node was away, all may have renewed their
+// keys. What it learns counts until the node has caught up with the state.
+func (n *Node) refresh(ctx context.Context, member string) error {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	var errs []error
+	for _, addr := range n.resolve(member) {
+		for _, pin := range n.creds.Load().Pins() {
+			reply, err := n.refreshAt(ctx, addr, pin)
+			if err != nil {
+				errs = append(errs, err)
+				continue
+			}
+			peers := map[string]peer{}
+			for _, p := range reply.Peers {
+				peers[p.ID] = peer{p.SPKI, p.Next, p.Address}
+			}
+			n.vouched.Store(&peers)
+			return nil
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (n *Node) refreshAt(ctx context.Context, addr string, pin [32]byte) (*joinReply, error) {
+	creds := n.creds.Load()
+	csr, err := creds.Request()
+	if err != nil {
+		return nil, err
+	}
+	var found trust.Identity
+	c, err := dialStranger(ctx, addr, trust.JoinClient(pin, func(i trust.Identity) { found = i }, n.clock.Wall))
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	defer context.AfterFunc(ctx, func() { _ = c.NetConn().Close() })()
+	r := joinRequest{NodeID: n.id, CSR: csr, Refresh: true}
+	if r.KeyProof, err = creds.ProveKey(c.ConnectionState(), csr); err != nil {
+		return nil, err
+	}
+	reply, err := exchangeJoin(c, &r)
+	switch {
+	case err != nil:
+		return nil, err
+	case reply.Code != "" || found.ClusterID != n.clusterID || reply.ClusterID != n.clusterID:
+		return nil, fmt.Errorf("%w: %s %s", trust.ErrRefused, reply.Code, reply.Message)
+	}
+	return reply, nil
 }
 
 // askRemoval asks a member whether this node was removed. It returns the verified

@@ -231,7 +231,7 @@ func (d dataDir) writeIdentity(ctx context.Context, f identityFiles) error {
 func (f *founder) peers() map[string]peer {
 	out := map[string]peer{}
 	for i, m := range f.members {
-		out[m.file.NodeID] = peer{m.spki, f.cfg.Nodes[i].Advertise}
+		out[m.file.NodeID] = peer{spki: m.spki, address: f.cfg.Nodes[i].Advertise}
 	}
 	return out
 }

@@ -301,7 +301,7 @@ func (j *joiner) write(ctx context.Context, r *joinReply) error {
 	}
 	peers := map[string]peer{}
 	for _, p := range r.Peers {
-		peers[p.ID] = peer{p.SPKI, p.Address}
+		peers[p.ID] = peer{p.SPKI, p.Next, p.Address}
 	}
 	err = j.dir.writeIdentity(ctx, identityFiles{
 		file: file, seal: j.cfg.Seal, root: root, key: j.key, cert: r.Certificate, bundle: bundle, peers: peers, first: fileJoined,

@@ -42,6 +42,8 @@ type joinRequest struct {
 	Address    string `cbor:"6,keyasint,omitempty"`
 	APIAddress string `cbor:"7,keyasint,omitempty"`
 	Version    uint32 `cbor:"8,keyasint,omitempty"`
+	// Refresh asks, as a member that was away, for the members' present keys.
+	Refresh bool `cbor:"9,keyasint,omitempty"`
 }
 
 // joinReply is the answer. Code is empty for success.
@@ -60,6 +62,7 @@ type joinPeer struct {
 	ID      string   `cbor:"1,keyasint"`
 	SPKI    [32]byte `cbor:"2,keyasint"`
 	Address string   `cbor:"3,keyasint"`
+	Next    [32]byte `cbor:"4,keyasint,omitzero"`
 }
 
 // codeRetry stands for kms.ErrUnavailable in a reply: another attempt may succeed.
@@ -146,7 +149,10 @@ func (n *Node) serveJoin(c *tls.Conn) {
 
 func (n *Node) answerJoin(ctx context.Context, c *tls.Conn, r *joinRequest) *joinReply {
 	if len(r.CSR) == 0 {
-		return n.answerRemoval(ctx, r.NodeID)
+		return n.answerRemoval(r.NodeID)
+	}
+	if r.Refresh {
+		return n.answerRefresh(ctx, c, r)
 	}
 	reply, err := n.admit(ctx, c, r)
 	var known *kms.Error
@@ -163,13 +169,27 @@ func (n *Node) answerJoin(ctx context.Context, c *tls.Conn, r *joinRequest) *joi
 	}
 }
 
-// answerRemoval says whether a node was removed. Only a node that is up to date
-// says that it was not.
-func (n *Node) answerRemoval(ctx context.Context, nodeID string) *joinReply {
+// answerRemoval says whether this node knows that a node was removed.
+func (n *Node) answerRemoval(nodeID string) *joinReply {
 	if r, ok := n.machine.View().Removed(nodeID); ok {
 		return &joinReply{Statement: r.Statement}
 	}
 	return &joinReply{}
+}
+
+// answerRefresh tells a member, which proves that it holds its key, who the members
+// are now. While it was away they may all have renewed their keys, so that it would
+// recognise nobody.
+func (n *Node) answerRefresh(ctx context.Context, c *tls.Conn, r *joinRequest) *joinReply {
+	view, err := n.View(ctx)
+	if err != nil {
+		return &joinReply{Code: codeRetry, Message: "The node is not up to date."}
+	}
+	public, spki, err := trust.CheckRequest(r.CSR)
+	if err != nil || trust.VerifyKey(public, c.ConnectionState(), r.CSR, r.NodeID, r.KeyProof) != nil || !n.isMember(r.NodeID, spki) {
+		return &joinReply{Code: kms.CodeAccessDenied, Message: "The node has not proved that it is a member."}
+	}
+	return &joinReply{ClusterID: n.clusterID, Peers: n.joinPeers(view)}
 }
 
 // refused is a refusal to admit a node, by its operator's fault.
@@ -250,14 +270,21 @@ func (n *Node) welcomeGift(cert []byte) (*joinReply, error) {
 		return nil, errNoAuthority
 	}
 	reply := &joinReply{ClusterID: n.clusterID, Certificate: cert, Authorities: authority.Trusted, Root: append([]byte(nil), n.root.Bytes()...)}
+	reply.Peers = n.joinPeers(view)
+	return reply, nil
+}
+
+// joinPeers lists the members for a node that cannot ask the state.
+func (n *Node) joinPeers(view *fsm.View) []joinPeer {
+	var out []joinPeer
 	for _, r := range view.Nodes() {
 		addr := r.Address
 		if places := n.resolve(r.ID); addr == "" && len(places) > 0 {
 			addr = places[0]
 		}
-		reply.Peers = append(reply.Peers, joinPeer{ID: r.ID, SPKI: r.SPKI, Address: addr})
+		out = append(out, joinPeer{ID: r.ID, SPKI: r.SPKI, Next: r.NextSPKI, Address: addr})
 	}
-	return reply, nil
+	return out
 }
 
 // admitRequest is what a member asks of the leader for a node whose proof it has

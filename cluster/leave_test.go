@@ -48,6 +48,18 @@ func wantCode(t *testing.T, err error, code string) {
 	}
 }
 
+// leave makes node i leave. On a busy machine the others may seem dead for a moment.
+func (c *testCluster) leave(i int) {
+	c.t.Helper()
+	until(c.t, "the node may leave", func() bool {
+		err := c.nodes[i].Leave(c.t.Context(), false)
+		if err != nil {
+			c.t.Log(err)
+		}
+		return err == nil
+	})
+}
+
 func TestFollowerAndLeaderLeaveUnderLoad(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, 3, quick)
@@ -60,9 +72,7 @@ func TestFollowerAndLeaderLeaveUnderLoad(t *testing.T) {
 	if follower == fourth {
 		follower = c.followers()[1]
 	}
-	if err := c.nodes[follower].Leave(t.Context(), false); err != nil {
-		t.Fatal(err)
-	}
+	c.leave(follower)
 	if err := c.nodes[follower].Ready(); err == nil {
 		t.Error("a node that has left is ready")
 	}
@@ -73,13 +83,7 @@ func TestFollowerAndLeaderLeaveUnderLoad(t *testing.T) {
 	if lead == fourth {
 		t.Log("the load runs on the node that leaves")
 	}
-	until(t, "the leader may leave", func() bool { // on a busy machine, others may seem dead for a moment
-		err := c.nodes[lead].Leave(t.Context(), false)
-		if err != nil {
-			t.Log(err)
-		}
-		return err == nil
-	})
+	c.leave(lead)
 	c.wantEnded(lead, cluster.ErrLeft, true)
 	if lead != fourth {
 		l.more(20)
@@ -103,9 +107,7 @@ func TestFounderLeavesTheSecondNode(t *testing.T) {
 	second := c.join(0)
 	c.role(second, cluster.RoleNonvoter)
 	id := c.forward(0)
-	if err := c.nodes[0].Leave(t.Context(), false); err != nil {
-		t.Fatal(err)
-	}
+	c.leave(0)
 	c.wantEnded(0, cluster.ErrLeft, true)
 	c.ready()
 	c.wantKeys([]string{id})
@@ -121,8 +123,8 @@ func TestQuorumIsNotLost(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, 3, quick)
 	c.ready()
-	lead, dead := c.leader(), c.followers()[0]
-	alive := 3 - lead - dead
+	lead := c.leader()
+	dead, alive := (lead+1)%3, (lead+2)%3
 	c.stop(dead)
 	until(t, "the leader misses the node", func() bool {
 		members, err := c.nodes[alive].Members(t.Context())
@@ -163,8 +165,8 @@ func TestRemovedNodeComesBack(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, 3, quick)
 	c.ready()
-	dead := c.followers()[0]
 	lead := c.leader()
+	dead := (lead + 1) % 3
 	stolen := c.nodes[dead].Credentials()
 	oldPin := c.nodes[lead].Credentials().Issuer()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
@@ -222,7 +224,8 @@ func TestRunningNodeIsRemoved(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, 3, quick)
 	c.ready()
-	gone, lead := c.followers()[0], c.leader()
+	lead := c.leader()
+	gone := (lead + 1) % 3
 	l := c.startLoad(lead)
 	l.more(10)
 	if err := c.nodes[gone].RemovePeer(t.Context(), c.founded.NodeIDs[gone], false); err != nil && !errors.Is(err, kms.ErrOutcomeUnknown) && !errors.Is(err, kms.ErrUnavailable) {
@@ -243,8 +246,7 @@ func TestRotationSurvivesTheLeader(t *testing.T) {
 	c := newCluster(t, 5, quick)
 	c.ready()
 	lead := c.leader()
-	others := c.followers()
-	away, gone := others[0], others[1]
+	away, gone := (lead+1)%5, (lead+2)%5
 	old := c.nodes[lead].Credentials().Issuer()
 	c.stop(away)
 	if err := c.nodes[lead].RemovePeer(t.Context(), c.founded.NodeIDs[gone], false); err != nil {

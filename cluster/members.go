@@ -36,7 +36,7 @@ func (n *Node) accept(nodeID string, spki [32]byte) bool {
 		return true
 	}
 	remembered, ok := (*n.vouched.Load())[nodeID]
-	return ok && remembered.spki == spki && !n.isCaughtUp()
+	return ok && remembered.owns(spki) && !n.isCaughtUp()
 }
 
 // mayStay tells whether a connection that was accepted once is still one with a
@@ -111,14 +111,14 @@ func (n *Node) adopt(last *adopted) error {
 		last.authority = a.ModIndex
 	}
 	nodes := view.Nodes()
-	if slices.Equal(nodes, last.nodes) { // the same pointer is the same record
-		return nil
+	if !slices.Equal(nodes, last.nodes) { // the same pointer is the same record
+		n.hub.review(n.mayStay)
+		if err := n.remember(nodes); err != nil {
+			return err
+		}
+		last.nodes = nodes
 	}
-	n.hub.review(n.mayStay)
-	if err := n.remember(nodes); err != nil {
-		return err
-	}
-	last.nodes = nodes
+	n.remembers.Raise(view.Index())
 	return nil
 }
 
@@ -144,7 +144,7 @@ func (n *Node) trust(a *fsm.Authority) error {
 func (n *Node) remember(nodes []*fsm.NodeRecord) error {
 	peers := make(map[string]peer, len(nodes))
 	for _, r := range nodes {
-		peers[r.ID] = peer{r.SPKI, r.Address}
+		peers[r.ID] = peer{r.SPKI, r.NextSPKI, r.Address}
 	}
 	if maps.Equal(peers, *n.vouched.Load()) {
 		return nil

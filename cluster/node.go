@@ -89,6 +89,7 @@ type Node struct {
 
 	caught    chan struct{} // closed once this node has the state of a leader it heard
 	catching  sync.Once
+	remembers watermark  // index of the state whose members are written down
 	trusts    watermark  // index of the record of authorities that is trusted, durably
 	identity  sync.Mutex // held while the certificate or the authorities change
 	strangers *limiter

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"crypto/ecdsa"
 	"encoding/binary"
 	"fmt"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"github.com/kmsd/kmsd/cluster/trust"
 	"github.com/kmsd/kmsd/fsm"
 	"github.com/kmsd/kmsd/internal/durable"
+	"github.com/kmsd/kmsd/kms"
 )
 
 // renewEvery is how often a node looks whether its certificate is to be renewed. It
@@ -71,11 +73,9 @@ func renewalTime(c *trust.Credentials) time.Time {
 }
 
 // renewNow gets a certificate for a new key. The order keeps a crash harmless: the
-// state accepts the new key before the certificate exists, the key is on the disk
+// state, and each member's own memory, accept the new key before the certificate exists, the key is on the disk
 // before the certificate, and the old key is dropped from the state last.
 func (n *Node) renewNow(ctx context.Context) error {
-	n.identity.Lock()
-	defer n.identity.Unlock()
 	key, err := trust.NewKey()
 	if err != nil {
 		return err
@@ -88,26 +88,37 @@ func (n *Node) renewNow(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("asking the leader for a certificate: %w", err)
 	}
-	bundle, err := n.dir.read(fileAuthority)
+	creds, err := n.install(key, cert)
 	if err != nil {
 		return err
+	}
+	n.log.Info("renewed the node's certificate", "not_after", creds.NotAfter())
+	return n.confirm(ctx, creds)
+}
+
+// install makes this node use a certificate and its key, durably.
+func (n *Node) install(key *ecdsa.PrivateKey, cert []byte) (*trust.Credentials, error) {
+	n.identity.Lock()
+	defer n.identity.Unlock()
+	bundle, err := n.dir.read(fileAuthority)
+	if err != nil {
+		return nil, err
 	}
 	creds, err := trust.NewCredentials(cert, key, bundle)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := n.dir.writeKey(fileNextKey, n.id, key, n.root); err != nil {
-		return err
+		return nil, err
 	}
 	if err := n.dir.write(fileCert, cert); err != nil {
-		return err
+		return nil, err
 	}
 	if err := durable.Rename(n.dir.path(fileNextKey), n.dir.path(fileKey)); err != nil {
-		return err
+		return nil, err
 	}
 	n.creds.Store(creds)
-	n.log.Info("renewed the node's certificate", "not_after", creds.NotAfter())
-	return n.confirm(ctx, creds)
+	return creds, nil
 }
 
 // confirm tells the cluster which key and authority this node's certificate is of.
@@ -150,8 +161,31 @@ func (l *leadership) leadRenew(ctx context.Context, from string, body []byte) ([
 	if err != nil {
 		return nil, 0, err
 	}
+	if err := l.awaitRemembered(ctx, index); err != nil {
+		return nil, 0, err
+	}
 	cert, err := authority.Issue(r.NodeID, public, l.n.clock.Wall())
 	return cert, index, err
+}
+
+// awaitRemembered waits until every member that answers has written down who the
+// members are at index. Should all of them lose power when one has a new key, they
+// must recognise each other: without a leader there is no state to look it up in. A
+// member that is away asks the others when it comes back.
+func (l *leadership) awaitRemembered(ctx context.Context, index uint64) error {
+	for {
+		behind := l.n.remembers.Load() < index
+		now := l.n.clock.Boot()
+		for _, m := range l.known() {
+			behind = behind || m.Waited && now-m.Heard < healthyFor && m.Last.Remembers < index
+		}
+		if !behind {
+			return nil
+		}
+		if !sleep(ctx, adoptPause) {
+			return kms.ErrUnavailable
+		}
+	}
 }
 
 // leadRenewed writes down which key a member uses.

@@ -116,7 +116,7 @@ func decodeOutcome(status rpcStatus, body []byte) (reply []byte, index uint64, e
 
 const (
 	beatSize  = 5 * 8
-	replySize = 7*8 + 2
+	replySize = 8*8 + 2
 )
 
 func encodeBeat(b lease.Beat) []byte {
@@ -143,6 +143,7 @@ func encodeReply(r lease.Reply) []byte {
 	out = binary.BigEndian.AppendUint64(out, uint64(r.Wall))
 	out = binary.BigEndian.AppendUint64(out, r.DiskFree)
 	out = binary.BigEndian.AppendUint64(out, r.Authority)
+	out = binary.BigEndian.AppendUint64(out, r.Remembers)
 	return binary.BigEndian.AppendUint16(out, r.Version)
 }
 
@@ -152,7 +153,7 @@ func decodeReply(p []byte) (lease.Reply, error) {
 	}
 	u := func(i int) uint64 { return binary.BigEndian.Uint64(p[8*i:]) }
 	return lease.Reply{
-		Term: u(0), Inc: u(1), Stamp: time.Duration(u(2)), Applied: u(3), Wall: int64(u(4)), DiskFree: u(5), Authority: u(6),
-		Version: binary.BigEndian.Uint16(p[56:]),
+		Term: u(0), Inc: u(1), Stamp: time.Duration(u(2)), Applied: u(3), Wall: int64(u(4)), DiskFree: u(5), Authority: u(6), Remembers: u(7),
+		Version: binary.BigEndian.Uint16(p[64:]),
 	}, nil
 }

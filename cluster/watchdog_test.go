@@ -126,7 +126,8 @@ func TestStoppedNodeSaysGoodbye(t *testing.T) {
 		t.Errorf("node %d does not know node %d", leader, of)
 		return false
 	}
-	f, lead := c.followers()[0], c.leader()
+	lead := c.leader()
+	f := (lead + 1) % 3
 	if !waited(lead, f) {
 		t.Error("writes do not wait for a member")
 	}
@@ -249,5 +250,46 @@ func TestCertificatesOfACluster(t *testing.T) {
 	c.ready()
 	renewed(second)
 	c.forward(2)
+	c.wantEqual()
+}
+
+// A member is away while all others renew their keys, so that it recognises none of
+// them when it comes back.
+func TestMemberReturnsToRenewedKeys(t *testing.T) {
+	t.Parallel()
+	var clock steppedClock
+	c := newCluster(t, 3, func(_ int, cfg *cluster.Config) {
+		cfg.Clock = &clock
+		cfg.SetRenewEvery(20 * time.Millisecond)
+		cfg.SetLonely(100 * time.Millisecond)
+	})
+	c.ready()
+	lead := c.leader()
+	away := (lead + 1) % 3
+	old := map[string][32]byte{}
+	for _, r := range c.nodes[lead].Machine().View().Nodes() {
+		old[r.ID] = r.SPKI
+	}
+	c.stop(away)
+	id := c.forward(lead)
+	clock.ahead.Store(int64(trust.NodeLife * 85 / 100))
+	until(t, "the others have renewed their keys", func() bool {
+		for _, r := range c.nodes[lead].Machine().View().Nodes() {
+			if r.ID != c.founded.NodeIDs[away] && (r.SPKI == old[r.ID] || r.NextSPKI != [32]byte{}) {
+				return false
+			}
+		}
+		return true
+	})
+	c.stopAll()
+	for i := range c.dirs {
+		if i != away {
+			c.start(i)
+		}
+	}
+	c.ready()
+	c.start(away)
+	c.ready()
+	c.wantKeys([]string{id})
 	c.wantEqual()
 }

@@ -42,4 +42,7 @@ type Reply struct {
 	// Authority is the index of the newest record of authorities by which the
 	// member trusts its peers, durably.
 	Authority uint64
+	// Remembers is the index of the state whose members the member has written down
+	// for its next start.
+	Remembers uint64
 }

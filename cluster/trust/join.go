@@ -101,3 +101,22 @@ func VerifyKey(public *ecdsa.PublicKey, cs tls.ConnectionState, csr []byte, node
 	}
 	return nil
 }
+
+// Request makes a certificate request of the node's key, for a member that proves
+// itself over ProtocolJoin.
+func (c *Credentials) Request() ([]byte, error) { return NewRequest(c.key) }
+
+// ProveKey is the function ProveKey with the node's key and ID.
+func (c *Credentials) ProveKey(cs tls.ConnectionState, csr []byte) ([]byte, error) {
+	return ProveKey(c.key, cs, csr, c.self.NodeID)
+}
+
+// Pins returns the hashes of the trusted authorities' public keys, the current one
+// first.
+func (c *Credentials) Pins() [][32]byte {
+	out := make([][32]byte, 0, len(c.authorities))
+	for _, a := range c.authorities {
+		out = append(out, SPKI(a))
+	}
+	return out
+}
