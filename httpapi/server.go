@@ -190,6 +190,11 @@ func (s *Server) Serve(l net.Listener) error {
 	return err
 }
 
+// Drain turns /readyz red and asks HTTP/1.1 clients to close their connections
+// after the answers that they get, while every call is still served: a load
+// balancer then sends nothing over a connection that Shutdown is about to end.
+func (s *Server) Drain() { s.draining.Store(true) }
+
 // Shutdown turns /readyz red, waits Config.Drain, closes the listeners and waits
 // for the requests under way. When ctx ends first it cuts their connections and
 // returns ctx's error.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"time"
 
@@ -129,3 +130,5 @@ func (n adminNode) NewToken(v *fsm.View, spec adminapi.TokenSpec) (adminapi.Toke
 	})
 	return adminapi.Token{ID: create.Token.ID, Text: text, Create: &create}, err
 }
+
+var errDraining = errors.New("the node is about to stop")

@@ -127,7 +127,7 @@ func (m *member) openAPI(registry *prometheus.Registry) (err error) {
 		admin = httpapi.WrapAdmin(m.service)
 	}
 	m.api, err = httpapi.New(httpapi.Config{
-		Backend: &drainable{Backend: httpapi.Wrap(m.service), draining: &m.draining}, Verifier: sigv4.NewVerifier(cachedSigningKeys), Logger: cfg.log, Registerer: registry,
+		Backend: httpapi.Wrap(m.service), Verifier: sigv4.NewVerifier(cachedSigningKeys), Logger: cfg.log, Registerer: registry,
 		Admin: admin, TLS: secured, ProxyCIDRs: cfg.proxies,
 	})
 	if err != nil {
@@ -233,27 +233,11 @@ func (m *member) watch(ctx context.Context) error {
 	}
 }
 
-// drainable is the backend of the API; it can say no when it is asked whether it is
-// ready, while it goes on serving.
-type drainable struct {
-	httpapi.Backend
-	draining *atomic.Bool
-}
-
-var errDraining = errors.New("the node is about to stop")
-
-// Ready implements httpapi.Backend.
-func (d *drainable) Ready(ctx context.Context) error {
-	if d.draining.Load() {
-		return errDraining
-	}
-	return d.Backend.Ready(ctx)
-}
-
 // drain turns /readyz red and goes on serving for some time, so that load balancers
 // send nothing more before calls are refused.
 func (m *member) drain(ctx context.Context, d time.Duration) {
 	m.draining.Store(true)
+	m.api.Drain()
 	m.cfg.log.Info("node drains", "duration", d)
 	timer := time.NewTimer(d)
 	defer timer.Stop()

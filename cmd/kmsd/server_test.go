@@ -133,7 +133,7 @@ func TestServerDrains(t *testing.T) {
 	go func() { ended <- n.end() }()
 	until(t, "the node drains", func() bool {
 		status, body := n.readyz(client)
-		return status == http.StatusServiceUnavailable && strings.Contains(body, "about to stop")
+		return status == http.StatusServiceUnavailable && strings.Contains(body, "shutting down")
 	})
 	if _, err := calls.CreateKey(t.Context(), &awskms.CreateKeyInput{}); err != nil {
 		t.Errorf("a call while the node drains: %v", err)

@@ -23,6 +23,9 @@ const (
 	warnEvery = 24 * time.Hour
 	// complainEvery is how often a failure that stays the same is logged again.
 	complainEvery = time.Hour
+	// startingUp is how long a source without any certificate is no fault: the
+	// cluster's state, which holds the authority, is not known at once.
+	startingUp = 30 * time.Second
 )
 
 // errNoCertificate refuses handshakes until there is a certificate.
@@ -61,6 +64,7 @@ type Source struct {
 	warned     time.Time  // guarded by mu
 	complaint  string     // guarded by mu: the failure that was logged last
 	complained time.Time  // guarded by mu
+	failing    time.Time  // guarded by mu: since when, zero while all is well
 }
 
 func newSource(cfg Config, m maker) (*Source, error) {
@@ -169,11 +173,18 @@ func (s *Source) renew(force bool) error {
 // complain logs a failure, holding mu.
 func (s *Source) complain(err error) {
 	if err == nil {
-		s.complaint = ""
+		s.complaint, s.failing = "", time.Time{}
 		return
 	}
 	now := s.cfg.Now()
 	if err.Error() == s.complaint && now.Sub(s.complained) < complainEvery {
+		return
+	}
+	if s.failing.IsZero() {
+		s.failing = now
+	}
+	if s.current.Load() == nil && now.Sub(s.failing) < startingUp {
+		s.cfg.Logger.Debug("the API has no certificate yet", "error", err)
 		return
 	}
 	s.complaint, s.complained = err.Error(), now
