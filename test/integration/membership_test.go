@@ -41,11 +41,20 @@ func TestMembersComeAndGo(t *testing.T) {
 }
 
 // leave makes a member leave: its process ends by itself, and its keys and its log
-// are gone.
+// are gone. A refusal because others do not answer may be right on a machine that is
+// busy with other things: an operator tries again.
 func (m *member) leave() {
 	t := m.f.t
 	t.Helper()
-	m.f.ok(m.local("leave", "--yes"))
+	poll(t, unhurried, m.name+" to be let go", func() bool {
+		r := m.local("leave", "--yes")
+		if r.code == codeRefused && strings.Contains(r.stderr, "Nothing was changed") {
+			t.Logf("%s stays for now: %s", m.name, r.stderr)
+			return false
+		}
+		m.f.ok(r)
+		return true
+	})
 	if code, err := m.wait(endTime); code != 0 || err != nil {
 		t.Fatalf("%s left and ended with code %d, %v\n%s", m.name, code, err, m.tail())
 	}
