@@ -14,18 +14,19 @@ import (
 	"github.com/kmsd/kmsd/kms"
 )
 
+// The node is alone, so that no election comes between.
 func TestFullDisk(t *testing.T) {
 	t.Parallel()
-	var percent [3]atomic.Uint64
-	c := newCluster(t, 3, func(i int, cfg *cluster.Config) {
-		percent[i].Store(50)
-		cfg.SetDisk(func() (free, total uint64) { return percent[i].Load() * 1000, 100_000 })
+	var percent atomic.Uint64
+	percent.Store(50)
+	c := newCluster(t, 1, func(_ int, cfg *cluster.Config) {
+		cfg.SetDisk(func() (free, total uint64) { return percent.Load() * 1000, 100_000 })
 	})
 	c.ready()
 	lead := c.leader()
 	n := c.nodes[lead]
 	set := func(p uint64) {
-		percent[lead].Store(p)
+		percent.Store(p)
 		n.MeasureDisk()
 	}
 	set(4)
@@ -35,7 +36,7 @@ func TestFullDisk(t *testing.T) {
 	if _, err := n.View(t.Context()); err != nil {
 		t.Errorf("View with 4 %% free: %v", err)
 	}
-	c.forward((lead + 1) % 3)
+	c.forward(lead)
 	set(1)
 	before := n.Applied()
 	if _, _, err := n.Propose(t.Context(), createKey(newKeyID())); !errors.Is(err, kms.ErrUnavailable) {
@@ -142,10 +143,19 @@ func TestStoppedNodeSaysGoodbye(t *testing.T) {
 		t.Error("writes do not wait for the member that is back")
 	}
 	c.wantEqual()
-	lead = c.leader()
-	c.stop(lead)
-	if next := c.leader(); waited(next, lead) {
-		t.Error("writes wait for the leader that has stopped")
+	// A leader says it to the one that it hands over to. On a machine so busy that the
+	// hand-over is crossed by an election nobody hears it, and one write waits.
+	for try := 1; ; try++ {
+		lead = c.leader()
+		c.stop(lead)
+		if !waited(c.leader(), lead) {
+			return
+		}
+		if try == 3 {
+			t.Fatal("writes wait for the leader that has stopped")
+		}
+		c.start(lead)
+		c.ready()
 	}
 }
 
