@@ -16,11 +16,12 @@ test: # everything that needs only Go and a C compiler
 lint: # formatting, vet, staticcheck, go.mod, generated code
 	bash .ci/lint
 
-generate: # wire types from AWS's API models, and the table of operations
+generate: # wire types from AWS's API models, the table of operations and the settings
 	$(GO) generate ./...
-	$(GO) test ./cmd/kmsd -run '^TestCompatibilityTable$$' -update
+	$(GO) test ./cmd/kmsd -run '^Test(CompatibilityTable|SettingsDocument)$$' -update
 
-clients: # real clients: needs the packages awscli and python3-boto3
+clients: # real clients: needs the packages awscli, python3-boto3 and haproxy, and Node.js 20
+	npm --prefix test/clients/testdata/js ci --omit=dev --ignore-scripts --no-audit --no-fund
 	cd test/clients && $(GO) test -count=1 ./...
 
 bench: # every benchmark, side by side: two-level state against a flat one, and so on

@@ -10,6 +10,8 @@ import (
 const (
 	SourceKMS = "kms.amazonaws.com"
 	SourceSTS = "sts.amazonaws.com"
+	// SourceAdmin is kmsd's own admin API.
+	SourceAdmin = "kmsd.local"
 )
 
 // eventVersion is the version of CloudTrail's record format (CloudTrail record
@@ -62,7 +64,8 @@ type Record struct {
 	Err *kms.Error
 
 	// RecipientAccount is the account whose trail receives the record. Empty stands
-	// for the caller's.
+	// for the caller's. It is absent from the record when neither is known: a local
+	// operator's call to a node that cannot prove its state.
 	RecipientAccount string
 }
 
@@ -92,15 +95,20 @@ func (r *Record) AppendJSON(dst []byte) []byte {
 	dst = r.appendResources(dst)
 	dst = appendMember(dst, "eventType", "AwsApiCall")
 	dst = appendBoolMember(dst, "managementEvent", true)
-	dst = appendMember(dst, "recipientAccountId", r.recipient())
+	if account := r.recipient(); account != "" {
+		dst = appendMember(dst, "recipientAccountId", account)
+	}
 	dst = appendMember(dst, "eventCategory", "Management")
 	return append(r.appendTLS(dst), '}')
 }
 
 // appendIdentity appends userIdentity with the members that CloudTrail gives a
-// root user.
+// root user. A local operator has only a uid, as text.
 func (r *Record) appendIdentity(dst []byte) []byte {
 	dst = appendMember(append(dst, '{'), "type", string(r.Principal.Type))
+	if r.Principal.Type == kms.PrincipalLocalOperator {
+		return append(appendMember(dst, "uid", r.Principal.UniqueID), '}')
+	}
 	dst = appendMember(dst, "principalId", r.Principal.UniqueID)
 	dst = appendMember(dst, "arn", r.Principal.ARN)
 	dst = appendMember(dst, "accountId", r.Principal.Account)

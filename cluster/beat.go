@@ -2,9 +2,8 @@ package cluster
 
 import (
 	"context"
+	"maps"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/hashicorp/raft"
 
@@ -31,6 +30,7 @@ func (n *Node) handleBeat(ctx context.Context, from string, b lease.Beat) lease.
 	_, leader := n.raft.LeaderWithID()
 	counts := n.follower.Beat(b, term, leader == raft.ServerID(from), n.clock.Boot())
 	if counts {
+		n.noteMedian(b.Wall)
 		n.stable.Raise(b.Stable)
 		if fresh, ok := n.follower.Fresh(); ok {
 			n.publish(fresh)
@@ -45,10 +45,11 @@ func (n *Node) handleBeat(ctx context.Context, from string, b lease.Beat) lease.
 	}
 	r := lease.Reply{
 		Term: term, Inc: n.inc, Stamp: n.clock.Boot(), Applied: n.applied.Load(),
-		Version: clusterVersion, Wall: n.clock.Wall().UnixMilli(), DiskFree: diskFree(n.cfg.DataDir),
+		Version: clusterVersion, Wall: n.clock.Wall().UnixMilli(), DiskFree: n.disk().free,
+		Authority: n.trusts.Load(), Remembers: n.remembers.Load(),
 	}
 	if counts && b.WaitIndex > 0 && r.Applied >= b.WaitIndex {
-		n.caughtUp.Store(true)
+		n.catchUp()
 	}
 	return r
 }
@@ -72,41 +73,71 @@ func (n *Node) publish(f lease.Freshness) {
 	n.freshened.Raise(n.freshened.Load() + 1)
 }
 
-// beatLoop sends Beats to one member for as long as this node leads: one after
-// the other, at once when there is something to say.
-func (l *leadership) beatLoop(peer string, kick <-chan struct{}) {
+// A beater sends Beats to one member.
+type beater struct {
+	kick chan struct{}
+	end  context.CancelFunc
+	done chan struct{} // closed when no Beat is in flight any more
+}
+
+// startBeats begins to send Beats to a member. The membership goroutine calls it,
+// or whoever starts the term.
+func (l *leadership) startBeats(peer string) {
+	ctx, end := context.WithCancel(l.ctx)
+	b := &beater{kick: make(chan struct{}, 1), end: end, done: make(chan struct{})}
+	l.setBeater(peer, b)
+	l.work.Go(func() {
+		defer close(b.done)
+		l.beatLoop(ctx, peer, b.kick)
+	})
+}
+
+// stopBeats ends the Beats to a member and waits until none is in flight.
+func (l *leadership) stopBeats(peer string) {
+	b := (*l.beaters.Load())[peer]
+	if b == nil {
+		return
+	}
+	b.end()
+	<-b.done
+	l.setBeater(peer, nil)
+}
+
+// setBeater replaces the map, which is read without a lock.
+func (l *leadership) setBeater(peer string, b *beater) {
+	next := maps.Clone(*l.beaters.Load())
+	if b == nil {
+		delete(next, peer)
+	} else {
+		next[peer] = b
+	}
+	l.beaters.Store(&next)
+}
+
+// beatLoop sends Beats to one member until ctx ends: one after the other, at once
+// when there is something to say.
+func (l *leadership) beatLoop(ctx context.Context, peer string, kick <-chan struct{}) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	failed := false
 	for {
 		select {
-		case <-l.ctx.Done():
+		case <-ctx.Done():
 			return
 		case <-kick:
 		case <-timer.C:
 		}
 		next := lease.Every
-		if failed = !l.beat(peer, failed); failed {
+		if failed = !l.beat(ctx, peer, failed); failed {
 			next = beatPause
-			l.pause(beatPause)
+			sleep(ctx, beatPause) // so that commits do not make a member that is away be dialled without end
 		}
 		timer.Reset(next)
 	}
 }
 
-// pause waits, so that commits do not make a member that is away be dialled
-// without end.
-func (l *leadership) pause(d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-l.ctx.Done():
-	}
-}
-
 // beat sends one Beat and takes its answer. It returns false when there was none.
-func (l *leadership) beat(peer string, fresh bool) bool {
+func (l *leadership) beat(ctx context.Context, peer string, fresh bool) bool {
 	n := l.n
 	n.mu.Lock()
 	sentAt := n.clock.Boot()
@@ -115,7 +146,8 @@ func (l *leadership) beat(peer string, fresh bool) bool {
 	if !ok {
 		return true
 	}
-	ctx, cancel := context.WithTimeout(l.ctx, beatTimeout)
+	b.Wall = l.median()
+	ctx, cancel := context.WithTimeout(ctx, beatTimeout)
 	defer cancel()
 	status, body, _, err := n.beats.call(ctx, peer, kindBeat, encodeBeat(b), fresh)
 	r, bad := decodeReply(body)
@@ -173,13 +205,4 @@ func (l *leadership) advance() {
 		n.stable.Raise(p.Stable)
 		l.kickAll()
 	}
-}
-
-// diskFree returns the bytes that are free for dir; 0 when that is not known.
-func diskFree(dir string) uint64 {
-	var fs unix.Statfs_t
-	if err := unix.Statfs(dir, &fs); err != nil {
-		return 0
-	}
-	return fs.Bavail * uint64(fs.Bsize)
 }

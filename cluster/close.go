@@ -2,8 +2,10 @@ package cluster
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"time"
 )
 
 // Close stops the node: it takes nothing new, lets what is under way end, hands
@@ -22,6 +24,9 @@ func (n *Node) close(ctx context.Context) error {
 		n.handOver(ctx)
 	}
 	n.fresh.Store(nil)
+	if !n.fate.failed.Load() {
+		n.sayGoodbye(ctx)
+	}
 	n.cancel()
 	drainGate(ctx, &n.futures) // one that Raft holds when it stops is never answered
 	stopped := make(chan error, 1)
@@ -41,12 +46,48 @@ func drainGate(ctx context.Context, g *gate) {
 	_ = g.close(ctx)
 }
 
+// goodbyeTimeout bounds the attempts to find the leader and to take leave of it.
+const goodbyeTimeout = 500 * time.Millisecond
+
+// sayGoodbye tells the leader that this process serves nothing any more, so that
+// the next write does not wait for it. It is true already: closing is set.
+func (n *Node) sayGoodbye(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, goodbyeTimeout)
+	defer cancel()
+	if len(n.others()) == 0 {
+		return
+	}
+	inc := binary.BigEndian.AppendUint64(nil, n.inc)
+	for turn := 0; ; turn++ {
+		if leader := n.knownLeader(); leader != "" && leader != n.id && n.lead.Load() == nil {
+			if _, _, err := n.askOnce(ctx, turn, kindGoodbye, inc, turn > 0); err == nil {
+				return
+			}
+		}
+		if !sleep(ctx, forwardPause) {
+			return // writes wait a second for it, once
+		}
+	}
+}
+
+// leadGoodbye stops waiting for a member that stops.
+func (l *leadership) leadGoodbye(from string, body []byte) ([]byte, uint64, error) {
+	if len(body) != 8 {
+		return nil, 0, errRequest
+	}
+	l.n.mu.Lock()
+	l.lease.Goodbye(from, binary.BigEndian.Uint64(body))
+	l.n.mu.Unlock()
+	l.advance()
+	return nil, 0, nil
+}
+
 // handOver gives the leadership to another member. It is the only place that does,
 // because an interrupted transfer leaves Raft unable to lead
 // (hashicorp/raft#696): this process leads no more.
 func (n *Node) handOver(ctx context.Context) {
 	l := n.lead.Load()
-	if l == nil || len(l.kicks) == 0 {
+	if l == nil || len(*l.beaters.Load()) == 0 {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, drainTimeout)
@@ -65,7 +106,11 @@ func (n *Node) stop() error {
 	close(n.drained)
 	n.drain.Wait()
 	n.metrics.unregister()
-	errs = append(errs, n.store.Close(), n.lock.Release())
+	errs = append(errs, n.store.Close())
+	if n.left.Load() {
+		errs = append(errs, n.dir.erase())
+	}
+	errs = append(errs, n.lock.Release())
 	return errors.Join(errs...)
 }
 

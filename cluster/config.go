@@ -22,9 +22,20 @@ type Config struct {
 	// ListenAddr is where the cluster port listens, host:port; port 0 lets the
 	// kernel choose (see Node.Addr). Required.
 	ListenAddr string
+	// Advertise is where other members reach the cluster port, host:port; the host may
+	// be a name, which is resolved at each dial. Empty: the cluster is told nothing,
+	// and Resolve is required.
+	Advertise string
+	// APIAddress is where clients reach this node; it is shown to operators.
+	APIAddress string
 	// Resolve returns where to dial a member now. It is called at each dial, from
-	// many goroutines; false means that nobody knows yet. Required.
+	// many goroutines; false means that nobody knows yet. nil: a member is where it
+	// said that it is, where gossip says, or where it was found before.
 	Resolve func(nodeID string) (addr string, ok bool)
+	// Gossip makes the node take part in gossip, over UDP on the cluster port's number
+	// and over the port itself. Without it a node whose address changed is found only
+	// because it finds another one. It needs Advertise.
+	Gossip bool
 	// Logger takes the node's log. Required.
 	Logger *slog.Logger
 	// Registerer takes the node's metrics; nil for none. Nodes that share a registry
@@ -38,11 +49,16 @@ type Config struct {
 
 // hooks are where tests of this package put faults.
 type hooks struct {
-	tune  func(*raft.Config)
-	store func(raft.LogStore) raft.LogStore
-	beat  func(context.Context) // runs before a Beat is handled
-	hang  time.Duration         // instead of storeHang
-	hash  time.Duration         // instead of hashEvery
+	tune    func(*raft.Config)
+	store   func(raft.LogStore) raft.LogStore
+	beat    func(context.Context) // runs before a Beat is handled
+	hang    time.Duration         // instead of storeHang
+	hash    time.Duration         // instead of hashEvery
+	renew   time.Duration         // instead of renewEvery
+	promote time.Duration         // instead of promoteAfter
+	drain   time.Duration         // instead of leaveDrain
+	lonely  time.Duration         // instead of lonely
+	disk    func() diskSpace
 	// transport replaces the network's.
 	transport func(nodeID string) raftTransport
 }
@@ -53,24 +69,40 @@ func (c *Config) validate() error {
 		return errors.New("cluster: no data directory")
 	case c.Seal == nil:
 		return errors.New("cluster: no seal")
-	case c.Resolve == nil:
-		return errors.New("cluster: no resolver")
+	case c.Resolve == nil && c.Advertise == "":
+		return errors.New("cluster: neither an address to advertise nor a resolver")
 	case c.Logger == nil:
 		return errors.New("cluster: no logger")
 	}
 	if _, _, err := net.SplitHostPort(c.ListenAddr); err != nil {
 		return errors.New("cluster: the listening address is not host:port")
 	}
+	if c.Gossip && c.Advertise == "" {
+		return errors.New("cluster: gossip needs an address to advertise")
+	}
+	if _, _, err := net.SplitHostPort(c.Advertise); c.Advertise != "" && err != nil {
+		return errors.New("cluster: the address to advertise is not host:port")
+	}
 	if c.Clock == nil {
 		c.Clock = systemClock{}
 	}
-	if c.hooks.hang == 0 {
-		c.hooks.hang = storeHang
-	}
-	if c.hooks.hash == 0 {
-		c.hooks.hash = hashEvery
-	}
+	c.hooks.complete(c)
 	return nil
+}
+
+// complete sets what no test has set.
+func (h *hooks) complete(c *Config) {
+	for d, standard := range map[*time.Duration]time.Duration{
+		&h.hang: storeHang, &h.hash: hashEvery, &h.renew: renewEvery,
+		&h.promote: promoteAfter, &h.drain: leaveDrain, &h.lonely: lonely,
+	} {
+		if *d == 0 {
+			*d = standard
+		}
+	}
+	if h.disk == nil {
+		h.disk = func() diskSpace { return statDisk(c.DataDir) }
+	}
 }
 
 // Raft's settings, the profile "default": with fsync times of some 10 ms a node

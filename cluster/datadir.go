@@ -2,13 +2,16 @@ package cluster
 
 import (
 	"context"
+	"crypto/ecdsa"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/kmsd/kmsd/cluster/trust"
@@ -26,13 +29,17 @@ const (
 	fileCert      = "tls/node.crt"
 	fileKey       = "tls/node.key"
 	fileAuthority = "tls/ca.pem"
-	fileCAKey     = "tls/ca.key"
+	fileNextKey   = "tls/next.key" // of a certificate that is being renewed
 	fileCurrent   = "seal/current" // names the root key
+	fileJoined    = "joined"       // empty; until the node has the cluster's state
+	filePending   = "join.json"    // a join that is under way
+	fileRemoved   = "REMOVED"
+	dirTLS        = "tls"
+	dirSeal       = "seal"
 	dirRaft       = "raft"
 	maxFile       = 1 << 20 // bytes of any of them
 
 	purposeNodeKey = "kmsd/node-key/v1"
-	purposeCAKey   = "kmsd/ca-key/v1"
 	rootAAD        = "kmsd/root/v1"
 	nodeFormat     = 1
 )
@@ -54,11 +61,26 @@ type nodeFile struct {
 	Bootstrap bool `json:"bootstrap,omitempty"`
 }
 
-// peerFile is an element of peers.json: the members that this node accepts until
-// it has caught up with the state.
+// peerFile is an element of peers.json: the members that this node accepts, and
+// where it looks for them, until it has caught up with the state.
 type peerFile struct {
 	NodeID string `json:"nodeId"`
-	SPKI   string `json:"spki"` // hexadecimal
+	SPKI   string `json:"spki"`           // hexadecimal
+	Next   string `json:"next,omitempty"` // of a key that is about to replace it
+	// Address is where the member was reached last: host:port.
+	Address string `json:"address,omitempty"`
+}
+
+// A peer is a member that this node remembers.
+type peer struct {
+	spki    [32]byte
+	next    [32]byte // of a key that is about to replace it; zero for none
+	address string   // "" if it was not known
+}
+
+// owns tells whether a public key is the member's, or is about to be.
+func (p peer) owns(spki [32]byte) bool {
+	return spki == p.spki || p.next != [32]byte{} && spki == p.next
 }
 
 func (d dataDir) path(name string) string { return filepath.Join(string(d), filepath.FromSlash(name)) }
@@ -93,10 +115,20 @@ func (d dataDir) writeJSON(name string, v any) error {
 // ErrNoNode is returned by Open for a directory that holds no node.
 var ErrNoNode = errors.New("the directory holds no node of a cluster")
 
-func (d dataDir) mustBeNode() error {
-	_, err := os.Stat(d.path(fileNode))
-	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%s: %w", string(d), ErrNoNode)
+// ErrRemoved is returned for the directory of a node that was removed from its
+// cluster, or has left it. FatalError gives it, with exit code 0, when a running
+// node learns so.
+var ErrRemoved = errors.New("this node was removed from its cluster: wipe its data directory before you join again")
+
+// mustBelong refuses a directory that is no node's, or not any more.
+func (d dataDir) mustBelong() error {
+	removed, err := d.has(fileRemoved)
+	if err != nil || removed {
+		return errors.Join(err, ErrRemoved)
+	}
+	node, err := d.has(fileNode)
+	if err == nil && !node {
+		err = fmt.Errorf("%s: %w", string(d), ErrNoNode)
 	}
 	return err
 }
@@ -115,23 +147,44 @@ func (d dataDir) start() (nodeFile, error) {
 	return f, d.writeJSON(fileNode, f)
 }
 
-func (d dataDir) peers() (map[string][32]byte, error) {
+func (d dataDir) peers() (map[string]peer, error) {
 	var list []peerFile
 	if err := d.readJSON(filePeers, &list); err != nil {
 		return nil, err
 	}
-	out := make(map[string][32]byte, len(list))
+	out := make(map[string]peer, len(list))
 	for _, p := range list {
-		b, err := hex.DecodeString(p.SPKI)
-		if err != nil || len(b) != 32 {
+		spki, ok := parseHash(p.SPKI)
+		next, fine := parseHash(p.Next)
+		if !ok || !fine && p.Next != "" {
 			return nil, fmt.Errorf("reading %s: a malformed key hash", filePeers)
 		}
-		out[p.NodeID] = [32]byte(b)
+		out[p.NodeID] = peer{spki, next, p.Address}
 	}
 	return out, nil
 }
 
-func (d dataDir) writePeers(list []peerFile) error { return d.writeJSON(filePeers, list) }
+// parseHash reads the hexadecimal form of a hash. Anything else gives zero.
+func parseHash(text string) (hash [32]byte, ok bool) {
+	b, err := hex.DecodeString(text)
+	if err != nil || len(b) != len(hash) {
+		return hash, false
+	}
+	return [32]byte(b), true
+}
+
+func (d dataDir) writePeers(peers map[string]peer) error {
+	list := make([]peerFile, 0, len(peers))
+	for _, id := range slices.Sorted(maps.Keys(peers)) {
+		p := peers[id]
+		f := peerFile{NodeID: id, SPKI: hex.EncodeToString(p.spki[:]), Address: p.address}
+		if p.next != [32]byte{} {
+			f.Next = hex.EncodeToString(p.next[:])
+		}
+		list = append(list, f)
+	}
+	return d.writeJSON(filePeers, list)
+}
 
 // sealRoot puts the root key under the node's own seal.
 func (d dataDir) sealRoot(ctx context.Context, s seal.Sealer, f nodeFile, root *kmscrypto.Root) error {
@@ -181,38 +234,30 @@ func (f *nodeFile) rootAAD(rootID string) []byte {
 
 func (d dataDir) readGenesis() ([]byte, error) { return d.read(fileGenesis) }
 
-func (d dataDir) hasGenesis() (bool, error) {
-	_, err := os.Stat(d.path(fileGenesis))
+// has tells whether a file is there.
+func (d dataDir) has(name string) (bool, error) {
+	_, err := os.Stat(d.path(name))
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
 	return err == nil, err
 }
 
-// credentials reads the node's certificate and key.
+// credentials reads the node's certificate and key. A renewal that was interrupted
+// is finished, or forgotten if the new certificate was not written.
 func (d dataDir) credentials(f nodeFile, root *kmscrypto.Root) (*trust.Credentials, error) {
-	cert, err := d.read(fileCert)
-	if err != nil {
-		return nil, err
+	creds, err := d.readCredentials(f, root, fileKey)
+	next, other := d.has(fileNextKey)
+	switch {
+	case other != nil:
+		return nil, other
+	case next && errors.Is(err, trust.ErrOtherKey):
+		if creds, err = d.readCredentials(f, root, fileNextKey); err == nil {
+			err = durable.Rename(d.path(fileNextKey), d.path(fileKey))
+		}
+	case next && err == nil:
+		err = durable.Remove(d.path(fileNextKey))
 	}
-	authority, err := d.read(fileAuthority)
-	if err != nil {
-		return nil, err
-	}
-	sealed, err := d.read(fileKey)
-	if err != nil {
-		return nil, err
-	}
-	der, err := root.Open(purposeNodeKey, f.NodeID, sealed)
-	if err != nil {
-		return nil, fmt.Errorf("opening %s: %w", fileKey, err)
-	}
-	defer kmscrypto.Wipe(der)
-	key, err := trust.ParseKey(der)
-	if err != nil {
-		return nil, err
-	}
-	creds, err := trust.NewCredentials(cert, key, authority)
 	if err != nil {
 		return nil, err
 	}
@@ -220,4 +265,48 @@ func (d dataDir) credentials(f nodeFile, root *kmscrypto.Root) (*trust.Credentia
 		return nil, fmt.Errorf("%s is for node %s of cluster %s", fileCert, id.NodeID, id.ClusterID)
 	}
 	return creds, nil
+}
+
+func (d dataDir) readCredentials(f nodeFile, root *kmscrypto.Root, keyFile string) (*trust.Credentials, error) {
+	cert, err := d.read(fileCert)
+	if err != nil {
+		return nil, err
+	}
+	bundle, err := d.read(fileAuthority)
+	if err != nil {
+		return nil, err
+	}
+	sealed, err := d.read(keyFile)
+	if err != nil {
+		return nil, err
+	}
+	der, err := root.Open(purposeNodeKey, f.NodeID, sealed)
+	if err != nil {
+		return nil, fmt.Errorf("opening %s: %w", keyFile, err)
+	}
+	defer kmscrypto.Wipe(der)
+	key, err := trust.ParseKey(der)
+	if err != nil {
+		return nil, err
+	}
+	return trust.NewCredentials(cert, key, bundle)
+}
+
+// writeKey seals a node's private key under the root key.
+func (d dataDir) writeKey(name, nodeID string, key *ecdsa.PrivateKey, root *kmscrypto.Root) error {
+	der, err := trust.MarshalKey(key)
+	if err != nil {
+		return err
+	}
+	defer kmscrypto.Wipe(der)
+	return d.write(name, root.Seal(purposeNodeKey, nodeID, der))
+}
+
+// erase removes what a node that has left must not leave behind: keys and log.
+func (d dataDir) erase() error {
+	var errs []error
+	for _, name := range []string{dirSeal, dirTLS, dirRaft} {
+		errs = append(errs, os.RemoveAll(d.path(name)))
+	}
+	return errors.Join(append(errs, durable.SyncDir(string(d)))...)
 }

@@ -2,11 +2,14 @@ package cluster
 
 import (
 	"context"
+	"crypto/tls"
 	"log/slog"
+	"net"
 	"time"
 
 	"github.com/hashicorp/raft"
 
+	"github.com/kmsd/kmsd/cluster/trust"
 	"github.com/kmsd/kmsd/fsm"
 )
 
@@ -19,6 +22,55 @@ func (c *Config) SetHang(d time.Duration)                      { c.hooks.hang = 
 func (c *Config) SetHashEvery(d time.Duration)                 { c.hooks.hash = d }
 func (c *Config) SetTransport(f func(nodeID string) raft.LoopbackTransport) {
 	c.hooks.transport = func(id string) raftTransport { return f(id) }
+}
+
+func (c *Config) SetRenewEvery(d time.Duration)   { c.hooks.renew = d }
+func (c *Config) SetPromoteAfter(d time.Duration) { c.hooks.promote = d }
+func (c *Config) SetLeaveDrain(d time.Duration)   { c.hooks.drain = d }
+func (c *Config) SetLonely(d time.Duration)       { c.hooks.lonely = d }
+
+// SetDisk replaces the measurement of the disk.
+func (c *Config) SetDisk(f func() (free, total uint64)) {
+	c.hooks.disk = func() diskSpace {
+		free, total := f()
+		return diskSpace{free, total}
+	}
+}
+
+// Credentials are what the node shows to its peers now.
+func (n *Node) Credentials() *trust.Credentials { return n.creds.Load() }
+
+// Resolved lists where the node would dial a member.
+func (n *Node) Resolved(id string) []string { return n.resolve(id) }
+
+// Hint is where gossip believes a member to be.
+func (n *Node) Hint(id string) string { return n.hint(id) }
+
+// MeasureDisk looks at the disk now.
+func (n *Node) MeasureDisk() { n.measureDisk() }
+
+// Decide proposes a command of the leader's own.
+func (n *Node) Decide(ctx context.Context, args fsm.Args) (uint64, error) {
+	return n.decide(ctx, args, nil)
+}
+
+// Handshake connects to a member for kmsd-rpc/1 with credentials.
+func Handshake(ctx context.Context, addr string, c *trust.Credentials, nodeID string) error {
+	raw, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return err
+	}
+	defer raw.Close()
+	tc := tls.Client(raw, c.Client(trust.ProtocolRPC, nodeID, func(string, [32]byte) bool { return true }, nil))
+	if err := tc.HandshakeContext(ctx); err != nil {
+		return err
+	}
+	// TLS 1.3 tells the client of a refusal only with the first record.
+	if err := writeRequest(tc, kindMembers, time.Second, nil); err != nil {
+		return err
+	}
+	_, _, err = readReply(tc)
+	return err
 }
 
 func (n *Node) Raft() *raft.Raft         { return n.raft }

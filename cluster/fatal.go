@@ -37,7 +37,11 @@ func (f *fate) fail(code int, err error) {
 		f.failed.Store(true)
 		f.drop()
 		f.code, f.err = code, err
-		f.log.Error("fatal condition: this node stops serving", "exit_code", code, "err", err)
+		if code == 0 {
+			f.log.Info("this node ends", "why", err)
+		} else {
+			f.log.Error("fatal condition: this node stops serving", "exit_code", code, "err", err)
+		}
 		close(f.done)
 	})
 }
@@ -47,7 +51,8 @@ func (f *fate) fail(code int, err error) {
 func (n *Node) Fatal() <-chan struct{} { return n.fate.done }
 
 // FatalError returns why Fatal is closed and the exit code; 0 and nil while it is
-// open. The error never contains an entry's bytes.
+// open. With ErrLeft and ErrRemoved the code is 0: nothing is wrong, but the node is
+// no member any more. The error never contains an entry's bytes.
 func (n *Node) FatalError() (code int, err error) {
 	select {
 	case <-n.fate.done:

@@ -132,7 +132,7 @@ func TestStoreErrorsOnTheLeader(t *testing.T) {
 			faults := make([]atomic.Int32, 3)
 			hang := make(chan struct{})
 			c := newCluster(t, 3, func(i int, cfg *cluster.Config) {
-				cfg.SetHang(100 * time.Millisecond)
+				cfg.SetHang(time.Second) // a busy machine is no broken disk
 				cfg.SetStore(func(l raft.LogStore) raft.LogStore { return &brokenStore{l, &faults[i], hang} })
 			})
 			c.ready()

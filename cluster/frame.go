@@ -30,13 +30,21 @@ type rpcKind uint8
 const (
 	kindBeat    rpcKind = 1
 	kindForward rpcKind = 2
+	// What a member asks of the leader: see leadAnswer.
+	kindHello   rpcKind = 3
+	kindRenew   rpcKind = 4
+	kindRenewed rpcKind = 5
+	kindAdmit   rpcKind = 6
+	kindRemove  rpcKind = 7
+	kindMembers rpcKind = 8
+	kindGoodbye rpcKind = 9
 )
 
 type rpcStatus uint8
 
 const (
 	statusOK          rpcStatus = 0
-	statusNotLeader   rpcStatus = 1
+	statusNotLeader   rpcStatus = 1 // the body is the leader's ID, if it is known
 	statusUnavailable rpcStatus = 2
 	statusUnknown     rpcStatus = 3
 	statusError       rpcStatus = 4 // a kms.Error: length of code 1 ‖ code ‖ message

@@ -37,11 +37,15 @@ type hub struct {
 	listener  net.Listener
 	creds     func() *trust.Credentials
 	accept    trust.Accept
+	member    trust.Accept // of the applied state
 	wall      func() time.Time
-	resolve   func(nodeID string) (addr string, ok bool)
-	strangers chan struct{} // a token for each handshake
+	resolve   func(nodeID string) []string // where a member may be, the likeliest place first
+	strangers chan struct{}                // a token for each handshake
 	raft      chan net.Conn
+	gossip    chan net.Conn
+	protocols []string                              // of members
 	rpc       func(peer trust.Identity, c net.Conn) // serves until the connection ends
+	join      func(c *tls.Conn)                     // serves a node that is no member
 	done      chan struct{}
 
 	mu     sync.Mutex
@@ -52,7 +56,11 @@ type hub struct {
 // A conn is a verified connection that the hub knows.
 type conn struct {
 	*tls.Conn
-	h *hub
+	h    *hub
+	peer trust.Identity // zero for a node that is no member
+	// remembered tells that the peer was accepted by this node's memory and not by the
+	// applied state.
+	remembered bool
 }
 
 // Close ends the connection.
@@ -69,10 +77,15 @@ func (c *conn) Close() error {
 var errClosed = errors.New("the node is shutting down")
 
 func newHub(self string, l net.Listener, creds func() *trust.Credentials, accept trust.Accept, cfg *Config) *hub {
+	protocols := []string{trust.ProtocolRaft, trust.ProtocolRPC}
+	if cfg.Gossip {
+		protocols = append(protocols, trust.ProtocolGossip)
+	}
 	return &hub{
-		self: self, log: cfg.Logger, listener: l, creds: creds, accept: accept,
-		wall: cfg.Clock.Wall, resolve: cfg.Resolve,
-		strangers: make(chan struct{}, maxStrangers), raft: make(chan net.Conn),
+		protocols: protocols,
+		self:      self, log: cfg.Logger, listener: l, creds: creds, accept: accept,
+		wall:      cfg.Clock.Wall,
+		strangers: make(chan struct{}, maxStrangers), raft: make(chan net.Conn), gossip: make(chan net.Conn),
 		done: make(chan struct{}), conns: map[*conn]struct{}{},
 	}
 }
@@ -114,7 +127,7 @@ func (h *hub) welcome(raw net.Conn) {
 		case <-ctx.Done():
 		}
 	}()
-	tc := tls.Server(raw, h.creds().Server(h.accept, h.wall, trust.ProtocolRaft, trust.ProtocolRPC))
+	tc := tls.Server(raw, h.creds().Listen(h.accept, h.wall, h.protocols...))
 	err := tc.HandshakeContext(ctx)
 	<-h.strangers
 	if !stop() || err != nil {
@@ -131,26 +144,56 @@ func (h *hub) welcome(raw net.Conn) {
 }
 
 func (h *hub) route(c *conn) {
-	peer, err := trust.Peer(c.ConnectionState())
-	if err != nil {
-		_ = c.Close()
-		return
-	}
-	if c.ConnectionState().NegotiatedProtocol == trust.ProtocolRPC {
+	switch c.ConnectionState().NegotiatedProtocol {
+	case trust.ProtocolJoin:
 		defer c.Close()
-		h.rpc(peer, c)
-		return
+		h.join(c.Conn)
+	case trust.ProtocolRPC:
+		defer c.Close()
+		h.rpc(c.peer, c)
+	case trust.ProtocolGossip:
+		h.pass(h.gossip, c)
+	default:
+		h.pass(h.raft, c)
 	}
+}
+
+// pass hands a connection to whom it is for.
+func (h *hub) pass(to chan<- net.Conn, c *conn) {
 	select {
-	case h.raft <- c:
+	case to <- c:
 	case <-h.done:
 		_ = c.Close()
 	}
 }
 
+// review ends the connections with those who may not stay.
+func (h *hub) review(mayStay func(peer trust.Identity, remembered bool) bool) {
+	h.mu.Lock()
+	var gone []*conn
+	for c := range h.conns {
+		if c.peer.NodeID != "" && !mayStay(c.peer, c.remembered) {
+			gone = append(gone, c)
+		}
+	}
+	h.mu.Unlock()
+	for _, c := range gone {
+		h.log.Info("closing a connection with a node that is no member any more", "node", c.peer.NodeID)
+		_ = c.NetConn().Close() // whoever uses it learns so and calls Close
+	}
+}
+
 // track adds a connection to those that end with the hub.
 func (h *hub) track(tc *tls.Conn) (*conn, error) {
-	c := &conn{tc, h}
+	c := &conn{Conn: tc, h: h}
+	if cs := tc.ConnectionState(); cs.NegotiatedProtocol != trust.ProtocolJoin {
+		peer, err := trust.Peer(cs)
+		if err != nil {
+			_ = tc.NetConn().Close()
+			return nil, err
+		}
+		c.peer, c.remembered = peer, !h.member(peer.NodeID, peer.SPKI)
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.conns == nil || len(h.conns) >= maxConns {
@@ -158,18 +201,43 @@ func (h *hub) track(tc *tls.Conn) (*conn, error) {
 		return nil, errClosed
 	}
 	h.conns[c] = struct{}{}
+	// Again, now that review sees the connection: the peer may have been removed after
+	// the handshake asked.
+	if c.peer.NodeID != "" && !h.accept(c.peer.NodeID, c.peer.SPKI) {
+		delete(h.conns, c)
+		_ = tc.NetConn().Close()
+		return nil, trust.ErrRefused
+	}
 	return c, nil
 }
 
 // dial connects to a node for one protocol. The connection is verified to be with
 // that node.
 func (h *hub) dial(ctx context.Context, nodeID, protocol string) (*conn, error) {
-	addr, ok := h.resolve(nodeID)
-	if !ok {
+	places := h.resolve(nodeID)
+	if len(places) == 0 {
 		return nil, fmt.Errorf("dialling %s: %w", nodeID, errNoAddress)
 	}
 	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
+	var errs []error
+	for i, addr := range places {
+		c, err := h.dialAt(ctx, addr, nodeID, protocol, len(places)-i)
+		if err == nil {
+			return c, nil
+		}
+		errs = append(errs, err)
+	}
+	return nil, errors.Join(errs...)
+}
+
+// dialAt tries one place. share is how many are left to share the time with.
+func (h *hub) dialAt(ctx context.Context, addr, nodeID, protocol string, share int) (*conn, error) {
+	if end, ok := ctx.Deadline(); ok && share > 1 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, time.Until(end)/time.Duration(share))
+		defer cancel()
+	}
 	raw, err := (&net.Dialer{KeepAlive: keepAlive}).DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("dialling %s: %w", nodeID, err)

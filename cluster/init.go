@@ -22,7 +22,8 @@ type InitConfig struct {
 	// Nodes are the first members, 1, 3 or 5. The first one bootstraps.
 	Nodes []InitNode
 	// Genesis completes the cluster's first command: what a cluster knows of itself
-	// (identity, version, members, keyring) is filled in already. The keyring seals
+	// (identity, version, members, keyring, authorities, gossip key) is filled in
+	// already. The keyring seals
 	// the secrets of records under term 1. Required.
 	Genesis func(g *fsm.Genesis, keyring *kmscrypto.Keyring) error
 	// Now is the wall clock's time, for certificates and records. Required.
@@ -35,6 +36,11 @@ type InitNode struct {
 	DataDir string
 	// Seal protects the root key on the member's disk.
 	Seal seal.Sealer
+	// Advertise is where the other members reach the cluster port, host:port; the
+	// host may be a name. Required unless all nodes are given a Resolve function.
+	Advertise string
+	// APIAddress is where clients reach the member; empty if it is not to be shown.
+	APIAddress string
 }
 
 // A Founded cluster is what Init made.
@@ -115,7 +121,7 @@ func (f *founder) newMember(i int) (m member, err error) {
 	if m.cert, err = f.authority.Issue(m.file.NodeID, &m.key.PublicKey, f.cfg.Now); err != nil {
 		return m, err
 	}
-	creds, err := trust.NewCredentials(m.cert, m.key, f.authority.CertificatePEM())
+	creds, err := trust.NewCredentials(m.cert, m.key, trust.EncodeBundle([][]byte{f.authority.Certificate()}))
 	if err != nil {
 		return m, err
 	}
@@ -136,11 +142,17 @@ func (f *founder) sealGenesis() ([]byte, error) {
 		ClusterID: f.clusterID, ClusterVersion: clusterVersion,
 		Keyring: []fsm.KeyringTerm{{Term: 1, Wrapped: wrapped, Created: now}},
 	}
-	for _, m := range f.members {
-		g.Nodes = append(g.Nodes, fsm.NodeRecord{ID: m.file.NodeID, SPKI: m.spki, Added: now})
+	for i, m := range f.members {
+		g.Nodes = append(g.Nodes, fsm.NodeRecord{
+			ID: m.file.NodeID, SPKI: m.spki, Added: now, CertIssuer: f.authority.SPKI(), Version: clusterVersion,
+			Address: f.cfg.Nodes[i].Advertise, APIAddress: f.cfg.Nodes[i].APIAddress,
+		})
 	}
 	records := kmscrypto.NewKeyring(f.clusterID, f.root)
 	if err := records.Load(map[uint32][]byte{1: wrapped}); err != nil {
+		return nil, err
+	}
+	if err := f.addAuthorities(&g, records); err != nil {
 		return nil, err
 	}
 	if err := f.cfg.Genesis(&g, records); err != nil {
@@ -153,42 +165,73 @@ func (f *founder) sealGenesis() ([]byte, error) {
 	return sealEntry(first, cmd)
 }
 
+// addAuthorities puts the authorities and the first gossip key into the first
+// command.
+func (f *founder) addAuthorities(g *fsm.Genesis, keyring *kmscrypto.Keyring) error {
+	current, err := sealAuthority(keyring, f.authority)
+	if err != nil {
+		return err
+	}
+	api, err := newAPIAuthority(keyring, f.cfg.Now)
+	if err != nil {
+		return err
+	}
+	key, err := newGossipKey(keyring)
+	if err != nil {
+		return err
+	}
+	g.Authority = &fsm.Authority{Current: current, Trusted: [][]byte{current.Cert}, API: api}
+	g.GossipKeys = &fsm.GossipKeys{Keys: [][]byte{key}}
+	return nil
+}
+
 // writeNode writes everything of a member but node.json.
 func (f *founder) writeNode(ctx context.Context, i int) error {
 	dir, m := dataDir(f.cfg.Nodes[i].DataDir), &f.members[i]
 	if err := mustBeEmpty(string(dir)); err != nil {
 		return err
 	}
-	for _, name := range []string{"tls", "seal", dirRaft} {
-		if err := durable.MkdirAll(dir.path(name)); err != nil {
+	return dir.writeIdentity(ctx, identityFiles{
+		file: m.file, seal: f.cfg.Nodes[i].Seal, root: f.root, key: m.key, cert: m.cert,
+		bundle: trust.EncodeBundle([][]byte{f.authority.Certificate()}), peers: f.peers(), first: fileGenesis, entry: f.entry,
+	})
+}
+
+// identityFiles is everything of a member but node.json.
+type identityFiles struct {
+	file   nodeFile
+	seal   seal.Sealer
+	root   *kmscrypto.Root
+	key    *ecdsa.PrivateKey
+	cert   []byte // PEM
+	bundle []byte // PEM
+	peers  map[string]peer
+	first  string // name of the file that allows the first start
+	entry  []byte // its content
+}
+
+// writeIdentity makes a member's directory. node.json, which makes it a node's, is
+// left for the caller to write last.
+func (d dataDir) writeIdentity(ctx context.Context, f identityFiles) error {
+	for _, name := range []string{dirTLS, dirSeal, dirRaft} {
+		if err := durable.MkdirAll(d.path(name)); err != nil {
 			return err
 		}
 	}
-	key, err := trust.MarshalKey(m.key)
-	if err != nil {
-		return err
-	}
-	defer kmscrypto.Wipe(key)
-	caKey, err := f.authority.MarshalKey()
-	if err != nil {
-		return err
-	}
-	defer kmscrypto.Wipe(caKey)
 	return errors.Join(
-		dir.sealRoot(ctx, f.cfg.Nodes[i].Seal, m.file, f.root),
-		dir.write(fileAuthority, f.authority.CertificatePEM()),
-		dir.write(fileCAKey, f.root.Seal(purposeCAKey, f.clusterID, caKey)),
-		dir.write(fileCert, m.cert),
-		dir.write(fileKey, f.root.Seal(purposeNodeKey, m.file.NodeID, key)),
-		dir.write(fileGenesis, f.entry),
-		dir.writePeers(f.peers()),
+		d.sealRoot(ctx, f.seal, f.file, f.root),
+		d.write(fileAuthority, f.bundle),
+		d.write(fileCert, f.cert),
+		d.writeKey(fileKey, f.file.NodeID, f.key, f.root),
+		d.write(f.first, f.entry),
+		d.writePeers(f.peers),
 	)
 }
 
-func (f *founder) peers() []peerFile {
-	var out []peerFile
-	for _, m := range f.members {
-		out = append(out, peerFile{NodeID: m.file.NodeID, SPKI: hex.EncodeToString(m.spki[:])})
+func (f *founder) peers() map[string]peer {
+	out := map[string]peer{}
+	for i, m := range f.members {
+		out[m.file.NodeID] = peer{spki: m.spki, address: f.cfg.Nodes[i].Advertise}
 	}
 	return out
 }

@@ -27,7 +27,7 @@ const (
 	account = "123456789012"
 	region  = "eu-central-1"
 	// patience bounds every wait of a test; none takes that long when all is well.
-	patience = 40 * time.Second
+	patience = 90 * time.Second
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -65,7 +65,11 @@ func newCluster(t *testing.T, size int, adapt func(i int, cfg *cluster.Config)) 
 	for i := range size {
 		c.dirs = append(c.dirs, filepath.Join(base, fmt.Sprintf("node%d", i)))
 		c.seals = append(c.seals, seal.NewMemory())
-		nodes = append(nodes, cluster.InitNode{DataDir: c.dirs[i], Seal: c.seals[i]})
+		var cfg cluster.Config
+		if adapt != nil {
+			adapt(i, &cfg)
+		}
+		nodes = append(nodes, cluster.InitNode{DataDir: c.dirs[i], Seal: c.seals[i], Advertise: cfg.Advertise, APIAddress: cfg.APIAddress})
 	}
 	var err error
 	c.founded, err = cluster.Init(t.Context(), cluster.InitConfig{Nodes: nodes, Now: time.Now(), Genesis: genesis})
@@ -112,7 +116,7 @@ func (c *testCluster) start(i int) *cluster.Node {
 func (c *testCluster) config(i int) cluster.Config {
 	cfg := cluster.Config{
 		DataDir: c.dirs[i], Seal: c.seals[i], ListenAddr: "127.0.0.1:0",
-		Resolve: func(id string) (string, bool) { return c.resolve(c.founded.NodeIDs[i], id) }, Logger: testLog(c.t, i),
+		Resolve: func(id string) (string, bool) { return c.resolve(i, id) }, Logger: testLog(c.t, i),
 	}
 	if c.adapt != nil {
 		c.adapt(i, &cfg)
@@ -120,11 +124,11 @@ func (c *testCluster) config(i int) cluster.Config {
 	return cfg
 }
 
-func (c *testCluster) resolve(from, to string) (string, bool) {
+func (c *testCluster) resolve(from int, to string) (string, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	addr, ok := c.addrs[to]
-	return addr, ok && !c.cut[from] && !c.cut[to]
+	return addr, ok && !c.cut[c.founded.NodeIDs[from]] && !c.cut[to]
 }
 
 // isolate takes node i off the network, or puts it back. What was being dialled at

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -83,7 +84,12 @@ type leadership struct {
 	end   context.CancelFunc
 	open  chan struct{} // closed when LeaderOpen is applied
 	timer *time.Timer   // runs advance
-	kicks map[string]chan struct{}
+	work  sync.WaitGroup
+	// beaters are replaced as a whole: by who starts the term, and once it is open
+	// with members.mu held.
+	beaters atomic.Pointer[map[string]*beater]
+	attend  chan struct{} // wakes the membership's goroutine
+	members membership
 	// opened is the index of LeaderOpen, written before open is closed.
 	opened uint64
 
@@ -101,15 +107,22 @@ func (l *leadership) isOpen() bool {
 }
 
 func (l *leadership) kickOne(peer string) {
-	select {
-	case l.kicks[peer] <- struct{}{}:
-	default: // one is waiting already
+	if b := (*l.beaters.Load())[peer]; b != nil {
+		nudge(b.kick)
 	}
 }
 
 func (l *leadership) kickAll() {
-	for peer := range l.kicks {
-		l.kickOne(peer)
+	for _, b := range *l.beaters.Load() {
+		nudge(b.kick)
+	}
+}
+
+// nudge puts a token into a channel for one, unless one is there.
+func nudge(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
 	}
 }
 
@@ -119,26 +132,26 @@ func (n *Node) leadTerm(moved <-chan struct{}) {
 	if l == nil {
 		return
 	}
-	var work sync.WaitGroup
-	work.Go(func() {
+	l.work.Go(func() {
 		select {
 		case <-moved:
 		case <-l.ctx.Done():
 		}
 		l.end()
 	})
-	for peer, kick := range l.kicks {
-		work.Go(func() { l.beatLoop(peer, kick) })
+	for _, id := range l.peers() {
+		l.startBeats(id)
 	}
 	if l.openTerm() {
 		n.metLeader()
 		n.log.Info("this node leads", "term", l.term)
-		work.Go(l.checkHashes)
-		work.Go(l.callLead)
+		l.work.Go(l.checkHashes)
+		l.work.Go(l.callLead)
+		l.work.Go(l.manage)
 	}
 	<-l.ctx.Done()
 	n.endTerm(l)
-	work.Wait()
+	l.work.Wait()
 }
 
 // startTerm makes the bookkeeping of the term that this node leads now, or returns
@@ -150,21 +163,44 @@ func (n *Node) startTerm() *leadership {
 	if err := config.Error(); err != nil || n.raft.State() != raft.Leader || n.raft.CurrentTerm() != term {
 		return nil // another notification is on its way
 	}
-	l := &leadership{n: n, term: term, open: make(chan struct{}), kicks: map[string]chan struct{}{}}
+	l := &leadership{n: n, term: term, open: make(chan struct{}), attend: make(chan struct{}, 1)}
+	l.beaters.Store(&map[string]*beater{})
 	l.ctx, l.end = context.WithCancel(n.ctx)
-	var peers []string
+	var voters, others []string
 	for _, s := range config.Configuration().Servers {
-		if s.ID != raft.ServerID(n.id) {
-			peers = append(peers, string(s.ID))
-			l.kicks[string(s.ID)] = make(chan struct{}, 1)
+		switch {
+		case s.ID == raft.ServerID(n.id):
+		case s.Suffrage == raft.Voter:
+			voters = append(voters, string(s.ID))
+		default:
+			others = append(others, string(s.ID))
 		}
 	}
+	l.lease = lease.NewLeader(term, voters, n.stable.Load(), since)
+	for _, id := range others {
+		l.lease.Add(id, true, since)
+	}
 	n.mu.Lock()
-	l.lease = lease.NewLeader(term, peers, n.stable.Load(), since)
 	l.timer = time.AfterFunc(lease.Silence, l.advance)
 	n.lead.Store(l)
 	n.mu.Unlock()
 	return l
+}
+
+// peers returns the members that get Beats.
+func (l *leadership) peers() []string {
+	var out []string
+	for _, m := range l.known() {
+		out = append(out, m.ID)
+	}
+	return out
+}
+
+// known returns what this node knows about the other members.
+func (l *leadership) known() []lease.Member {
+	l.n.mu.Lock()
+	defer l.n.mu.Unlock()
+	return l.lease.Members()
 }
 
 func (n *Node) endTerm(l *leadership) {
@@ -189,13 +225,13 @@ func (l *leadership) openTerm() bool {
 			l.opened = index
 			close(l.open)
 			l.n.mu.Unlock()
-			l.n.caughtUp.Store(true)
+			l.n.catchUp()
 			l.advance()
 			l.kickAll()
 			return true
 		}
 		l.n.log.Warn("opening the term", "term", l.term, "err", err)
-		l.pause(openPause)
+		sleep(l.ctx, openPause)
 	}
 	return false
 }

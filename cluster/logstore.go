@@ -16,6 +16,8 @@ const (
 	// leader gives up: a leader whose disk hangs goes on sending heartbeats, so
 	// nobody would be elected in its place (hashicorp/raft#503, #614).
 	storeHang = 5 * time.Second
+	// hangSteps divide it.
+	hangSteps = 10
 	// storeLock is how long opening waits for another process to leave raft.db. The
 	// data directory's lock is held already, so nobody should be there.
 	storeLock = 5 * time.Second
@@ -78,13 +80,33 @@ func (s *logStore) GetLog(index uint64, log *raft.Log) error {
 func (s *logStore) StoreLog(log *raft.Log) error { return s.StoreLogs([]*raft.Log{log}) }
 
 func (s *logStore) StoreLogs(logs []*raft.Log) error {
-	watch := time.AfterFunc(s.hang, func() {
+	done := make(chan struct{})
+	defer close(done)
+	watch := time.AfterFunc(s.hang/hangSteps, func() { s.watch(done) })
+	defer watch.Stop()
+	return s.check("writing to the log", s.LogStore.StoreLogs(logs))
+}
+
+// watch stops the node if it leads and the write that began a step ago takes much
+// longer. It counts steps: the time in which the whole process was stopped, with its
+// machine perhaps, is none of the disk's and counts as one or two.
+func (s *logStore) watch(done <-chan struct{}) {
+	step := time.NewTicker(s.hang / hangSteps)
+	defer step.Stop()
+	for range hangSteps - 1 {
+		select {
+		case <-step.C:
+		case <-done:
+			return
+		}
+	}
+	select {
+	case <-done:
+	default:
 		if s.leads() {
 			s.fail(ExitRestart, fmt.Errorf("writing to the log took longer than %v on the leader", s.hang))
 		}
-	})
-	defer watch.Stop()
-	return s.check("writing to the log", s.LogStore.StoreLogs(logs))
+	}
 }
 
 func (s *logStore) DeleteRange(first, last uint64) error {

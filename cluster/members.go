@@ -1,30 +1,31 @@
 package cluster
 
 import (
-	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/kmsd/kmsd/cluster/trust"
-	kmscrypto "github.com/kmsd/kmsd/crypto"
+	"github.com/kmsd/kmsd/fsm"
 	"github.com/kmsd/kmsd/internal/durable"
 )
 
-// renewEvery is how often a node looks whether its certificate is to be renewed:
-// at half of its life.
-const renewEvery = time.Hour
+const (
+	// adoptPause is between two looks at the state: what changed in between is seen
+	// together.
+	adoptPause = 10 * time.Millisecond
+	// retryPause follows a failed attempt of what is tried until it succeeds.
+	retryPause = 500 * time.Millisecond
+)
 
 // hasGenesis tells whether the applied state is a cluster's.
 func (n *Node) hasGenesis() bool { return n.machine.View().Meta() != nil }
 
 // isMember tells whether the applied state names the key for the node.
 func (n *Node) isMember(nodeID string, spki [32]byte) bool {
-	for _, r := range n.machine.View().Nodes() {
-		if r.ID == nodeID {
-			return spki == r.SPKI || r.NextSPKI != [32]byte{} && spki == r.NextSPKI
-		}
-	}
-	return false
+	r, ok := n.machine.View().Node(nodeID)
+	return ok && (spki == r.SPKI || r.NextSPKI != [32]byte{} && spki == r.NextSPKI)
 }
 
 // accept is the handshake's question. A node that has not caught up with the state
@@ -34,81 +35,139 @@ func (n *Node) accept(nodeID string, spki [32]byte) bool {
 	if n.isMember(nodeID, spki) {
 		return true
 	}
-	remembered, ok := n.vouched[nodeID]
-	return ok && remembered == spki && !n.caughtUp.Load()
+	remembered, ok := (*n.vouched.Load())[nodeID]
+	return ok && remembered.owns(spki) && !n.isCaughtUp()
 }
 
-// renewCertificate makes a new certificate for the same key once half of the life
-// of the present one is over.
-func (n *Node) renewCertificate() error {
-	now := n.clock.Wall()
-	if now.Before(n.creds.Load().NotAfter().Add(-trust.NodeLife / 2)) {
+// mayStay tells whether a connection that was accepted once is still one with a
+// member. A member that has renewed its key keeps the connections that it made
+// with the one before, unless they rest on this node's memory alone.
+func (n *Node) mayStay(peer trust.Identity, remembered bool) bool {
+	if remembered {
+		return n.isMember(peer.NodeID, peer.SPKI)
+	}
+	_, ok := n.machine.View().Node(peer.NodeID)
+	return ok
+}
+
+// resolve lists where a member may be reached, the likeliest place first: where it
+// said that it is, what gossip says, and where this node found it earlier. Whoever
+// answers there must prove to be that member.
+func (n *Node) resolve(nodeID string) []string {
+	if n.cfg.Resolve != nil {
+		if addr, ok := n.cfg.Resolve(nodeID); ok {
+			return []string{addr}
+		}
 		return nil
 	}
-	authority, err := n.authority()
-	if err != nil {
-		return err
+	var out []string
+	add := func(addr string) {
+		if addr != "" && !slices.Contains(out, addr) {
+			out = append(out, addr)
+		}
 	}
-	cert, err := authority.Issue(n.id, n.creds.Load().PublicKey(), now)
-	if err != nil {
-		return err
+	if r, ok := n.machine.View().Node(nodeID); ok {
+		add(r.Address)
 	}
-	if err := n.dir.write(fileCert, cert); err != nil {
-		return err
+	add(n.hint(nodeID))
+	add((*n.vouched.Load())[nodeID].address)
+	return out
+}
+
+// followState makes this node act by the members and authorities of the applied
+// state, once that is the state of a living leader: an old one, as a snapshot or a
+// log has it, must not undo what the node has learnt since.
+func (n *Node) followState() {
+	select {
+	case <-n.caught:
+	case <-n.ctx.Done():
+		return
 	}
-	creds, err := n.dir.credentials(n.file, n.root)
-	if err != nil {
-		return err
+	var last adopted
+	for n.ctx.Err() == nil {
+		seen := n.applied.Load()
+		if err := n.adopt(&last); err != nil {
+			n.log.Error("adopting the cluster's members and authorities", "err", err)
+			sleep(n.ctx, retryPause)
+			continue
+		}
+		sleep(n.ctx, adoptPause)
+		_ = n.applied.Wait(n.ctx, seen+1) // fails when the node stops
 	}
-	n.creds.Store(creds)
-	n.log.Info("renewed the node's certificate", "not_after", creds.NotAfter())
+}
+
+// adopted is what this node acts by.
+type adopted struct {
+	authority uint64 // ModIndex of the record; 0: none
+	nodes     []*fsm.NodeRecord
+}
+
+func (n *Node) adopt(last *adopted) error {
+	view := n.machine.View()
+	if a := view.Authority(); a != nil && a.ModIndex != last.authority {
+		if err := n.trust(a); err != nil {
+			return err
+		}
+		last.authority = a.ModIndex
+	}
+	nodes := view.Nodes()
+	if !slices.Equal(nodes, last.nodes) { // the same pointer is the same record
+		n.hub.review(n.mayStay)
+		if err := n.remember(nodes); err != nil {
+			return err
+		}
+		last.nodes = nodes
+	}
+	n.remembers.Raise(view.Index())
 	return nil
 }
 
-func (n *Node) authority() (*trust.Authority, error) {
-	cert, err := n.dir.read(fileAuthority)
+// trust makes this node trust exactly the authorities of the record, durably: the
+// next start needs them before it has any state.
+func (n *Node) trust(a *fsm.Authority) error {
+	n.identity.Lock()
+	defer n.identity.Unlock()
+	bundle := trust.EncodeBundle(a.Trusted)
+	creds, err := n.creds.Load().WithAuthorities(bundle)
 	if err != nil {
-		return nil, err
+		return fmt.Errorf("trusting the authorities of log index %d: %w", a.ModIndex, err)
 	}
-	sealed, err := n.dir.read(fileCAKey)
-	if err != nil {
-		return nil, err
+	if err := n.dir.write(fileAuthority, bundle); err != nil {
+		return err
 	}
-	key, err := n.root.Open(purposeCAKey, n.clusterID, sealed)
-	if err != nil {
-		return nil, fmt.Errorf("opening %s: %w", fileCAKey, err)
-	}
-	defer kmscrypto.Wipe(key)
-	return trust.LoadAuthority(n.clusterID, cert, key)
+	n.creds.Store(creds)
+	n.trusts.Raise(a.ModIndex)
+	return nil
 }
 
-// maintain does what is due now and then: the certificate's renewal, and dropping
-// the file of the first command once it is applied.
-func (n *Node) maintain() {
-	ticker := time.NewTicker(renewEvery)
-	defer ticker.Stop()
-	n.dropGenesis(n.ctx)
-	for {
-		select {
-		case <-n.ctx.Done():
-			return
-		case <-ticker.C:
-			if err := n.renewCertificate(); err != nil {
-				n.log.Error("renewing the node's certificate", "err", err)
-			}
-		}
+// remember writes down who the members are and where, for the next start.
+func (n *Node) remember(nodes []*fsm.NodeRecord) error {
+	peers := make(map[string]peer, len(nodes))
+	for _, r := range nodes {
+		peers[r.ID] = peer{r.SPKI, r.NextSPKI, r.Address}
 	}
+	if maps.Equal(peers, *n.vouched.Load()) {
+		return nil
+	}
+	if err := n.dir.writePeers(peers); err != nil {
+		return err
+	}
+	n.vouched.Store(&peers)
+	return nil
 }
 
-// dropGenesis waits until the first command is applied, and removes its file: with
-// it, a node that lost its log could make the cluster a second time.
-func (n *Node) dropGenesis(ctx context.Context) {
+// dropFirst waits until the cluster's first command is applied, and removes the
+// file that allowed this node to start without a log: with it, a node that lost its
+// log could make the cluster a second time, or vote twice.
+func (n *Node) dropFirst() {
 	for index := uint64(1); !n.hasGenesis(); index = n.applied.Load() + 1 {
-		if n.applied.Wait(ctx, index) != nil {
+		if n.applied.Wait(n.ctx, index) != nil {
 			return
 		}
 	}
-	if err := durable.Remove(n.dir.path(fileGenesis)); err != nil {
-		n.log.Error("removing the first command's file", "err", err)
+	for _, name := range []string{fileGenesis, fileJoined} {
+		if err := durable.Remove(n.dir.path(name)); err != nil {
+			n.log.Error("removing the file of the first start", "file", name, "err", err)
+		}
 	}
 }

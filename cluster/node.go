@@ -13,6 +13,7 @@ import (
 	"github.com/hashicorp/raft"
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 
+	"github.com/kmsd/kmsd/cluster/gossip"
 	"github.com/kmsd/kmsd/cluster/lease"
 	"github.com/kmsd/kmsd/cluster/trust"
 	kmscrypto "github.com/kmsd/kmsd/crypto"
@@ -54,7 +55,7 @@ type Node struct {
 	id        string
 	clusterID string
 	inc       uint64
-	vouched   map[string][32]byte
+	vouched   atomic.Pointer[map[string]peer] // by node ID
 	root      *kmscrypto.Root
 	keyring   *kmscrypto.Keyring
 	creds     atomic.Pointer[trust.Credentials]
@@ -86,7 +87,20 @@ type Node struct {
 	handlers Handlers // written before served is closed
 	served   chan struct{}
 
-	caughtUp     atomic.Bool
+	caught    chan struct{} // closed once this node has the state of a leader it heard
+	catching  sync.Once
+	remembers watermark  // index of the state whose members are written down
+	trusts    watermark  // index of the record of authorities that is trusted, durably
+	identity  sync.Mutex // held while the certificate or the authorities change
+	strangers *limiter
+	hints     atomic.Pointer[gossip.Gossip] // nil while there is none
+	median    atomic.Pointer[clockReading]  // of the members' wall clocks; nil: not known
+	space     atomic.Pointer[diskSpace]
+	departing sync.Mutex  // held by Leave
+	draining  atomic.Bool // it serves, but says that it is not ready
+	leaving   atomic.Bool // it serves nothing more
+	left      atomic.Bool // its keys and its log are erased at the end
+
 	transferring atomic.Int64 // boot time in ns since which Raft says so; 0: it does not
 	lead         atomic.Pointer[leadership]
 	fresh        atomic.Pointer[lease.Freshness]
@@ -96,7 +110,7 @@ type Node struct {
 	follower lease.Follower // guarded by mu
 }
 
-// Open starts the node in a directory that Init made: it takes the directory's
+// Open starts the node in a directory that Init or JoinCluster made: it takes the directory's
 // lock, opens the seal, starts Raft and listens. It does not wait for a leader.
 // Serve must follow. ctx bounds the opening of the seal.
 func Open(ctx context.Context, cfg Config) (*Node, error) {
@@ -105,7 +119,7 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 	}
 	// Before the lock, which makes a file: a directory that is no node's stays as it
 	// is.
-	if err := dataDir(cfg.DataDir).mustBeNode(); err != nil {
+	if err := dataDir(cfg.DataDir).mustBelong(); err != nil {
 		return nil, err
 	}
 	lock, err := durable.LockDir(cfg.DataDir)
@@ -115,7 +129,8 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 	n := &Node{
 		cfg: cfg, log: cfg.Logger, clock: cfg.Clock, dir: dataDir(cfg.DataDir), lock: lock,
 		machine: fsm.New(), drained: make(chan struct{}), served: make(chan struct{}),
-		contact: make(chan struct{}),
+		contact: make(chan struct{}), caught: make(chan struct{}),
+		strangers: newLimiter(),
 	}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	n.fate = newFate(n.log, func() {
@@ -133,12 +148,14 @@ func (n *Node) open(ctx context.Context) error {
 	if err := n.openIdentity(ctx); err != nil {
 		return err
 	}
+	n.measureDisk()
 	listener, err := net.Listen("tcp", n.cfg.ListenAddr)
 	if err != nil {
 		return err
 	}
 	n.hub = newHub(n.id, listener, n.creds.Load, n.accept, &n.cfg)
-	n.hub.rpc = n.serveRPC
+	n.hub.resolve, n.hub.member = n.resolve, n.isMember
+	n.hub.rpc, n.hub.join = n.serveRPC, n.serveJoin
 	n.beats, n.calls = newRPCPool(n.hub, 1), newRPCPool(n.hub, forwardConns)
 	if n.metrics, err = newMetrics(n, n.cfg.Registerer); err != nil {
 		return err
@@ -147,7 +164,15 @@ func (n *Node) open(ctx context.Context) error {
 		return err
 	}
 	n.work.Go(n.watchLeadership)
-	n.work.Go(n.maintain)
+	n.work.Go(n.dropFirst)
+	n.work.Go(n.followState)
+	n.work.Go(n.renew)
+	n.work.Go(n.greet)
+	n.work.Go(n.watchBelonging)
+	n.work.Go(n.watchMachine)
+	if n.cfg.Gossip {
+		n.work.Go(n.gossiping)
+	}
 	n.hub.start()
 	return nil
 }
@@ -165,9 +190,11 @@ func (n *Node) openIdentity(ctx context.Context) error {
 	n.id, n.clusterID, n.inc = n.file.NodeID, n.file.ClusterID, n.file.Starts
 	n.log = n.log.With("node", n.id)
 	n.fate.log = n.log
-	if n.vouched, err = n.dir.peers(); err != nil {
+	peers, err := n.dir.peers()
+	if err != nil {
 		return err
 	}
+	n.vouched.Store(&peers)
 	if n.root, err = n.dir.unseal(ctx, n.cfg.Seal, n.file); err != nil {
 		return err
 	}
@@ -177,7 +204,7 @@ func (n *Node) openIdentity(ctx context.Context) error {
 		return err
 	}
 	n.creds.Store(creds)
-	return n.renewCertificate()
+	return nil
 }
 
 // openRaft starts Raft over what the directory holds.
@@ -209,7 +236,7 @@ func (n *Node) openRaft() error {
 	}
 	n.drain.Go(func() { n.drainNotices(notify, n.drained) })
 	first := *config
-	if !founding && len(n.vouched) > 1 {
+	if !founding && len(*n.vouched.Load()) > 1 {
 		first.HeartbeatTimeout *= raftPatience
 		first.ElectionTimeout *= raftPatience
 	}
@@ -232,6 +259,19 @@ func (n *Node) losePatience(config *raft.Config) {
 	settings.HeartbeatTimeout, settings.ElectionTimeout = config.HeartbeatTimeout, config.ElectionTimeout
 	if err := n.raft.ReloadConfig(settings); err != nil {
 		n.log.Error("setting Raft's timeouts", "err", err)
+	}
+}
+
+// catchUp says that this node has the state of the leader that it hears, or leads
+// itself.
+func (n *Node) catchUp() { n.catching.Do(func() { close(n.caught) }) }
+
+func (n *Node) isCaughtUp() bool {
+	select {
+	case <-n.caught:
+		return true
+	default:
+		return false
 	}
 }
 
@@ -272,17 +312,20 @@ func (n *Node) bootstrap(config *raft.Config, logs raft.LogStore, stable raft.St
 	if err != nil || has {
 		return false, err
 	}
-	fresh, err := n.dir.hasGenesis()
+	fresh, err := n.dir.has(fileGenesis)
+	joining, other := n.dir.has(fileJoined)
 	switch {
-	case err != nil:
-		return false, err
+	case err != nil || other != nil:
+		return false, errors.Join(err, other)
+	case joining:
+		return false, nil // a leader will add it and send the configuration
 	case !fresh:
 		return false, errors.New("the Raft log is missing: this member's directory must be wiped and the node joined anew")
 	case !n.file.Bootstrap:
 		return true, nil // the first node will bring the configuration
 	}
 	var members raft.Configuration
-	for id := range n.vouched {
+	for id := range *n.vouched.Load() {
 		members.Servers = append(members.Servers, raft.Server{
 			Suffrage: raft.Voter, ID: raft.ServerID(id), Address: raft.ServerAddress(id),
 		})

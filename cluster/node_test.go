@@ -144,7 +144,7 @@ func TestOpenTakesTheDirectorysLock(t *testing.T) {
 func TestNothingSecretStandsInTheFiles(t *testing.T) {
 	t.Parallel()
 	c := founded(t, 1)
-	for _, name := range []string{"tls/node.key", "tls/ca.key"} {
+	for _, name := range []string{"tls/node.key", "genesis"} {
 		data, err := os.ReadFile(filepath.Join(c.dirs[0], name))
 		if err != nil {
 			t.Fatal(err)
@@ -207,30 +207,38 @@ func TestRememberedMembersAreAcceptedUntilCaughtUp(t *testing.T) {
 	}
 }
 
-func TestCertificateIsRenewedAtHalfOfItsLife(t *testing.T) {
+func TestCertificateIsRenewedInTime(t *testing.T) {
 	t.Parallel()
 	c := founded(t, 1)
-	clock := &shiftedClock{ahead: trust.NodeLife/2 + time.Hour}
+	clock := &shiftedClock{ahead: trust.NodeLife * 8 / 10}
 	cert := filepath.Join(c.dirs[0], "tls", "node.crt")
-	before, err := os.ReadFile(cert)
-	if err != nil {
-		t.Fatal(err)
+	read := func() string {
+		data, err := os.ReadFile(cert)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(data)
 	}
-	c.adapt = func(_ int, cfg *cluster.Config) { cfg.Clock = clock }
+	before := read()
 	c.start(0)
 	c.ready()
-	after, err := os.ReadFile(cert)
-	if err != nil {
-		t.Fatal(err)
+	c.stop(0)
+	if read() != before {
+		t.Error("a fresh certificate was renewed")
 	}
-	if string(before) == string(after) {
-		t.Error("the certificate is the old one")
-	}
+	c.adapt = func(_ int, cfg *cluster.Config) { cfg.Clock = clock }
+	n := c.start(0)
+	until(t, "the certificate is renewed", func() bool { return read() != before })
+	until(t, "the state has the new key", func() bool {
+		r, _ := n.Machine().View().Node(n.ID())
+		return r != nil && r.SPKI == n.Credentials().Identity().SPKI && r.NextSPKI == [32]byte{}
+	})
+	after := read()
 	c.stop(0)
 	c.start(0)
-	again, err := os.ReadFile(cert)
-	if err != nil || string(again) != string(after) {
-		t.Errorf("a fresh certificate was renewed (%v)", err)
+	c.ready()
+	if read() != after {
+		t.Error("a fresh certificate was renewed again")
 	}
 }
 

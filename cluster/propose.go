@@ -49,6 +49,9 @@ func (n *Node) propose(ctx context.Context, cmd fsm.Command) (fsm.Result, uint64
 	if err != nil {
 		return fsm.Result{}, 0, err
 	}
+	if n.disk().below(refuseWrites) {
+		return fsm.Result{}, 0, fmt.Errorf("%w: the disk is full", kms.ErrUnavailable)
+	}
 	entry, err := n.sealCommand(cmd)
 	if err != nil {
 		return fsm.Result{}, 0, err

@@ -51,16 +51,25 @@ func (n *Node) answer(peer trust.Identity, kind rpcKind, left time.Duration, bod
 		}
 		return statusOK, encodeReply(n.handleBeat(ctx, peer.NodeID, b))
 	case kindForward:
-		// The handshake may have accepted a node that this one only remembered; a
-		// call is taken from members of the applied state alone.
-		if !n.isMember(peer.NodeID, peer.SPKI) {
+		if !n.isKnown(peer.NodeID) {
 			return statusUnavailable, nil
 		}
 		reply, index, err := n.execute(ctx, body)
 		return n.encodeOutcome(reply, index, err)
 	default:
-		return statusFailed, nil
+		if n.fate.failed.Load() || n.lead.Load() != nil && !n.isKnown(peer.NodeID) {
+			return statusUnavailable, nil
+		}
+		return n.answerAsked(ctx, peer.NodeID, kind, body)
 	}
+}
+
+// isKnown tells whether the applied state has the member. The handshake may have
+// accepted a node that this one only remembered; a call is taken from members of
+// the state alone.
+func (n *Node) isKnown(nodeID string) bool {
+	_, ok := n.machine.View().Node(nodeID)
+	return ok
 }
 
 // encodeOutcome makes the reply to a forwarded call. What is no answer for a
@@ -106,15 +115,16 @@ func decodeOutcome(status rpcStatus, body []byte) (reply []byte, index uint64, e
 }
 
 const (
-	beatSize  = 4 * 8
-	replySize = 6*8 + 2
+	beatSize  = 5 * 8
+	replySize = 8*8 + 2
 )
 
 func encodeBeat(b lease.Beat) []byte {
 	out := binary.BigEndian.AppendUint64(make([]byte, 0, beatSize), b.Term)
 	out = binary.BigEndian.AppendUint64(out, b.Round)
 	out = binary.BigEndian.AppendUint64(out, b.WaitIndex)
-	return binary.BigEndian.AppendUint64(out, b.Stable)
+	out = binary.BigEndian.AppendUint64(out, b.Stable)
+	return binary.BigEndian.AppendUint64(out, uint64(b.Wall))
 }
 
 func decodeBeat(p []byte) (lease.Beat, error) {
@@ -122,7 +132,7 @@ func decodeBeat(p []byte) (lease.Beat, error) {
 		return lease.Beat{}, errFrame
 	}
 	u := func(i int) uint64 { return binary.BigEndian.Uint64(p[8*i:]) }
-	return lease.Beat{Term: u(0), Round: u(1), WaitIndex: u(2), Stable: u(3)}, nil
+	return lease.Beat{Term: u(0), Round: u(1), WaitIndex: u(2), Stable: u(3), Wall: int64(u(4))}, nil
 }
 
 func encodeReply(r lease.Reply) []byte {
@@ -132,6 +142,8 @@ func encodeReply(r lease.Reply) []byte {
 	out = binary.BigEndian.AppendUint64(out, r.Applied)
 	out = binary.BigEndian.AppendUint64(out, uint64(r.Wall))
 	out = binary.BigEndian.AppendUint64(out, r.DiskFree)
+	out = binary.BigEndian.AppendUint64(out, r.Authority)
+	out = binary.BigEndian.AppendUint64(out, r.Remembers)
 	return binary.BigEndian.AppendUint16(out, r.Version)
 }
 
@@ -141,7 +153,7 @@ func decodeReply(p []byte) (lease.Reply, error) {
 	}
 	u := func(i int) uint64 { return binary.BigEndian.Uint64(p[8*i:]) }
 	return lease.Reply{
-		Term: u(0), Inc: u(1), Stamp: time.Duration(u(2)), Applied: u(3), Wall: int64(u(4)), DiskFree: u(5),
-		Version: binary.BigEndian.Uint16(p[48:]),
+		Term: u(0), Inc: u(1), Stamp: time.Duration(u(2)), Applied: u(3), Wall: int64(u(4)), DiskFree: u(5), Authority: u(6), Remembers: u(7),
+		Version: binary.BigEndian.Uint16(p[64:]),
 	}, nil
 }

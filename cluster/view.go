@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/hashicorp/raft"
-
 	"github.com/kmsd/kmsd/cluster/lease"
 	"github.com/kmsd/kmsd/fsm"
 	"github.com/kmsd/kmsd/kms"
@@ -50,6 +48,7 @@ func (n *Node) View(ctx context.Context) (*fsm.View, error) {
 var (
 	errFailed   = errors.New("the node has failed")
 	errStopping = errors.New("the node is stopping")
+	errLeaving  = errors.New("the node is leaving the cluster")
 	errNoLeader = errors.New("no leader was heard within a second")
 	errStale    = errors.New("no Beat of the leader within a second")
 	errBehind   = errors.New("the node lags behind what is acknowledged")
@@ -62,6 +61,8 @@ func (n *Node) mayServe() error {
 	switch {
 	case n.closing.Load():
 		return errStopping
+	case n.leaving.Load():
+		return errLeaving
 	case n.fate.failed.Load():
 		return errFailed
 	case f == nil:
@@ -81,6 +82,14 @@ func (n *Node) Ready() error {
 	case <-n.served:
 	default:
 		return errNoServe
+	}
+	switch {
+	case n.draining.Load():
+		return errLeaving
+	case n.disk().below(unreadyBelow):
+		return errDisk
+	case n.skew().Abs() > maxSkew:
+		return errSkew
 	}
 	return n.mayServe()
 }
@@ -107,34 +116,4 @@ func (n *Node) bound(ctx context.Context, d time.Duration) (context.Context, con
 		stop()
 		cancel()
 	}
-}
-
-// Status is a node's view of itself, for operators.
-type Status struct {
-	NodeID, ClusterID string
-	Leads             bool
-	LeaderID          string // empty when none is known
-	Term              uint64
-	Applied, Stable   uint64
-	Starts            uint64
-	NotReady          error // nil: the node serves
-	// Members are what the leader knows of the others; nil on other nodes. Times are
-	// on the leader's boot clock.
-	Members []lease.Member
-}
-
-// Status returns what the node knows now.
-func (n *Node) Status() Status {
-	_, leader := n.raft.LeaderWithID()
-	s := Status{
-		NodeID: n.id, ClusterID: n.clusterID, LeaderID: string(leader), Term: n.raft.CurrentTerm(),
-		Applied: n.applied.Load(), Stable: n.stable.Load(), Starts: n.inc, NotReady: n.Ready(),
-	}
-	if l := n.lead.Load(); l != nil {
-		s.Leads = l.isOpen() && n.raft.State() == raft.Leader
-		n.mu.Lock()
-		s.Members = l.lease.Members()
-		n.mu.Unlock()
-	}
-	return s
 }

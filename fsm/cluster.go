@@ -25,25 +25,6 @@ type Cluster struct {
 
 func (*Cluster) appendID(dst []byte) []byte { return append(dst, "cluster"...) }
 
-// NodeRecord is a member that this cluster trusts: a peer is accepted only with
-// this id and one of these keys.
-type NodeRecord struct {
-	Versioned
-	ID string `cbor:"1,keyasint"`
-	// SPKI and NextSPKI are SHA-256 over the node's public key
-	// (SubjectPublicKeyInfo). NextSPKI is zero unless a renewal is under way.
-	SPKI     [32]byte `cbor:"2,keyasint"`
-	NextSPKI [32]byte `cbor:"3,keyasint,omitzero"`
-	Address  string   `cbor:"4,keyasint,omitempty"` // host:port, a name or a number
-	Added    int64    `cbor:"5,keyasint,omitempty"` // milliseconds since 1970
-}
-
-func (n *NodeRecord) appendID(dst []byte) []byte { return append(dst, n.ID...) }
-
-func nodePlaces(rec record) []place {
-	return []place{{index: nodesByID, key: rec.(*NodeRecord).ID}}
-}
-
 // KeyringTerm is one key of the keyring, wrapped by the root key.
 type KeyringTerm struct {
 	Versioned
@@ -61,8 +42,8 @@ func keyringPlaces(rec record) []place {
 }
 
 // Genesis is the first command of a cluster: it brings the cluster's identity,
-// its members, its keyring and the operator account with its credential. A
-// second one is refused.
+// its members, its keyring, its authorities and the operator account with its
+// credential. A second one is refused.
 type Genesis struct {
 	ClusterID         string        `cbor:"1,keyasint"`
 	ClusterVersion    uint32        `cbor:"2,keyasint"`
@@ -74,6 +55,9 @@ type Genesis struct {
 	Keyring           []KeyringTerm `cbor:"8,keyasint"`
 	// Config are the first replicated settings; nil for the defaults.
 	Config *Config `cbor:"9,keyasint,omitempty"`
+	// Authority and GossipKeys are nil in clusters of the first command set.
+	Authority  *Authority  `cbor:"10,keyasint,omitempty"`
+	GossipKeys *GossipKeys `cbor:"11,keyasint,omitempty"`
 }
 
 func (Genesis) command() (Type, uint8) { return TypeGenesis, 1 }
@@ -98,7 +82,18 @@ func (g Genesis) check() error {
 			return errors.New("genesis with an access key of no account")
 		}
 	}
-	return g.checkUnique()
+	return errors.Join(g.checkMembership(), g.checkUnique())
+}
+
+func (g Genesis) checkMembership() error {
+	var errs []error
+	if g.Authority != nil {
+		errs = append(errs, g.Authority.check())
+	}
+	if g.GossipKeys != nil {
+		errs = append(errs, g.GossipKeys.check())
+	}
+	return errors.Join(errs...)
 }
 
 // checkUnique refuses lists that name a record twice, or give it an index.
@@ -141,6 +136,12 @@ func (g Genesis) changes() []change {
 	}
 	for i := range g.Keyring {
 		out = append(out, change{tableKeyring, &g.Keyring[i], false})
+	}
+	if g.Authority != nil {
+		out = append(out, change{tableAuthority, g.Authority, false})
+	}
+	if g.GossipKeys != nil {
+		out = append(out, change{tableGossipKeys, g.GossipKeys, false})
 	}
 	return out
 }
@@ -185,3 +186,46 @@ func (c LeaderOpen) check() error {
 }
 
 func leaderOpen(*txn, *LeaderOpen) (*kms.Error, error) { return nil, nil }
+
+// VersionBump raises the cluster version: from then on the leader may propose
+// the commands that came with it. The leader proposes it when every member
+// supports them. Raising it to what it is changes nothing; lowering it is
+// refused with ConflictException.
+type VersionBump struct {
+	Version uint32 `cbor:"1,keyasint"`
+}
+
+func (VersionBump) command() (Type, uint8) { return TypeVersionBump, 1 }
+
+func (c VersionBump) check() error {
+	if c.Version == 0 {
+		return errors.New("cluster version 0")
+	}
+	return nil
+}
+
+func versionBump(t *txn, c *VersionBump) (*kms.Error, error) {
+	had, ok := t.state.get(tableMeta, "cluster").(*Cluster)
+	if !ok {
+		return notFound("There is no cluster yet."), nil
+	}
+	if c.Version < had.ClusterVersion {
+		return conflicting("The cluster version is " + strconv.FormatUint(uint64(had.ClusterVersion), 10) + " and never goes down."), nil
+	}
+	if c.Version > had.ClusterVersion {
+		raised := *had
+		raised.ClusterVersion = c.Version
+		t.put(tableMeta, &raised)
+	}
+	return nil, nil
+}
+
+func notFound(message string) *kms.Error {
+	return &kms.Error{Code: kms.CodeNotFound, Message: message}
+}
+
+// conflicting is the refusal of what contradicts the cluster's members or
+// version.
+func conflicting(message string) *kms.Error {
+	return &kms.Error{Code: kms.CodeConflict, Message: message}
+}

@@ -16,7 +16,11 @@ const (
 	tableAliases    uint8 = 11
 	tableOnce       uint8 = 12
 	tableAudit      uint8 = 13
-	tableCount            = 14
+	tableRemoved    uint8 = 14
+	tableJoinTokens uint8 = 15
+	tableAuthority  uint8 = 16
+	tableGossipKeys uint8 = 17
+	tableCount            = 18
 )
 
 // A collection describes one table. Persist, Restore, Digest, the ordered
@@ -41,7 +45,7 @@ func init() {
 		tableNodes:      {"nodes", blank[NodeRecord], nodePlaces},
 		tableKeyring:    {"keyring", blank[KeyringTerm], keyringPlaces},
 		tableAccounts:   {"accounts", blank[Account], nil},
-		tableAccessKeys: {"accessKeys", blank[AccessKey], nil},
+		tableAccessKeys: {"accessKeys", blank[AccessKey], accessKeyPlaces},
 		tablePolicies:   {"policies", blank[policy], nil},
 		tableKeys:       {"keys", blank[Key], keyPlaces},
 		tableMaterials:  {"materials", blank[Material], nil},
@@ -49,6 +53,10 @@ func init() {
 		tableAliases:    {"aliases", blank[Alias], aliasPlaces},
 		tableOnce:       {"once", blank[Once], oncePlaces},
 		tableAudit:      {"pendingAudit", blank[pendingAudit], auditPlaces},
+		tableRemoved:    {"removed", blank[RemovedNode], nil},
+		tableJoinTokens: {"joinTokens", blank[JoinToken], tokenPlaces},
+		tableAuthority:  {"ca", blank[Authority], nil},
+		tableGossipKeys: {"gossipKeys", blank[GossipKeys], nil},
 	}
 }
 

@@ -21,6 +21,18 @@ const (
 	TypeUpdateAlias Type = 7
 	TypeDeleteAlias Type = 8
 	TypePruneAudit  Type = 9
+	TypeTokenCreate Type = 10
+	TypeTokenDelete Type = 11
+	TypeNodeAdmit   Type = 12
+	TypeNodeRenew   Type = 13
+	TypeNodeRenewed Type = 14
+	TypeNodeHello   Type = 15
+	TypeNodeRemove  Type = 16
+
+	TypeSetAuthority        Type = 17
+	TypeSetGossipKeys       Type = 18
+	TypeResetRootCredential Type = 19
+	TypeVersionBump         Type = 20
 )
 
 const (

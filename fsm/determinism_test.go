@@ -134,6 +134,10 @@ func (g *generator) command(m *fsm.Machine, step int) fsm.Command {
 		g.time += 16 * 60 * 1000
 	case 1:
 		g.time -= 5000
+	case 2:
+		if g.rng.IntN(10) == 0 {
+			g.time += 25 * 60 * 60 * 1000
+		}
 	default:
 		g.time += g.rng.Int64N(2000)
 	}
@@ -158,6 +162,9 @@ func (g *generator) command(m *fsm.Machine, step int) fsm.Command {
 func (g *generator) args(m *fsm.Machine) fsm.Args {
 	i, j := 1+g.rng.IntN(12), 1+g.rng.IntN(12)
 	name := strconv.Itoa(g.rng.IntN(15))
+	if g.rng.IntN(3) == 0 {
+		return g.memberArgs()
+	}
 	switch g.rng.IntN(12) {
 	case 0, 1:
 		c := createKey(i)
@@ -183,4 +190,51 @@ func (g *generator) args(m *fsm.Machine) fsm.Args {
 		return fsm.HashCheck{PrevIndex: index, PrevDigest: digest}
 	}
 	return fsm.LeaderOpen{Term: 1 + g.rng.Uint64N(100), NodeID: "node-a"}
+}
+
+// memberArgs draws commands over a few tokens, nodes and keys.
+func (g *generator) memberArgs() fsm.Args {
+	token, node := "token-"+strconv.Itoa(g.rng.IntN(4)), fmt.Sprintf("node-%c", 'a'+g.rng.IntN(26))
+	key := [32]byte{byte(1 + g.rng.IntN(40))}
+	switch g.rng.IntN(14) {
+	case 0, 1:
+		c := tokenCreate(token, 1+g.rng.Uint32N(3))
+		c.Token.Created, c.Token.Expires = g.time, g.time+1+g.rng.Int64N(fsm.MaxTokenLife)
+		return c
+	case 2:
+		return fsm.TokenDelete{ID: token}
+	case 3, 4, 5, 6:
+		g.old.JoinToken(token)
+		return nodeAdmit(token, node, key[0])
+	case 7:
+		return fsm.NodeRenew{ID: node, NextSPKI: key}
+	case 8:
+		if n, ok := g.old.Node(node); ok {
+			key = n.NextSPKI
+		}
+		return fsm.NodeRenewed{ID: node, SPKI: someKey(key), CertIssuer: [32]byte{1}}
+	case 9:
+		return fsm.NodeHello{ID: node, Address: token + ":1", Version: g.rng.Uint32N(3)}
+	case 10:
+		return nodeRemove(node)
+	case 11:
+		g.old.Authority()
+		if g.rng.IntN(2) == 0 {
+			return fsm.SetAuthority{Authority: rotating()}
+		}
+		return fsm.SetAuthority{Authority: authority()}
+	case 12:
+		g.old.GossipKeys()
+		return fsm.SetGossipKeys{GossipKeys: gossipKeys()}
+	}
+	if g.rng.IntN(2) == 0 {
+		return fsm.VersionBump{Version: 1 + g.rng.Uint32N(4)}
+	}
+	return resetRoot("AKIA" + strconv.Itoa(g.rng.IntN(6)))
+}
+
+// someKey keeps a key from being zero, which no command may carry.
+func someKey(key [32]byte) [32]byte {
+	key[0] = max(key[0], 1)
+	return key
 }

@@ -72,6 +72,48 @@ func setState(key int, enabled bool) fsm.SetKeyState {
 	return fsm.SetKeyState{Account: account, Region: region, KeyID: keyID(key), Enabled: enabled}
 }
 
+// tokenCreate returns a join token of one hour.
+func tokenCreate(id string, uses uint32) fsm.TokenCreate {
+	return fsm.TokenCreate{Token: fsm.JoinToken{ID: id, PublicKey: [32]byte{8}, Created: start, Expires: start + 3_600_000, Uses: uses,
+		CIDRs: []string{"10.0.0.0/8", "fd00::/8"}, CreatedBy: "arn:aws:iam::111122223333:root"}}
+}
+
+// nodeAdmit returns the admission of a node whose key is the byte.
+func nodeAdmit(token, id string, key byte) fsm.NodeAdmit {
+	return fsm.NodeAdmit{TokenID: token, Node: fsm.NodeRecord{ID: id, SPKI: [32]byte{key}, Address: id + ".example:7777",
+		APIAddress: id + ".example:8443", Version: 2, CertIssuer: [32]byte{6}}}
+}
+
+func nodeRemove(id string) fsm.NodeRemove {
+	return fsm.NodeRemove{ID: id, Statement: []byte("statement of " + id)}
+}
+
+func authority() fsm.Authority {
+	return fsm.Authority{
+		Current: fsm.AuthorityKey{Cert: []byte("certificate 1"), SealedKey: []byte("sealed key 1")},
+		Trusted: [][]byte{[]byte("certificate 1")},
+		API:     fsm.AuthorityKey{Cert: []byte("API certificate"), SealedKey: []byte("sealed API key")},
+	}
+}
+
+// rotating returns authorities of which the second is about to take over.
+func rotating() fsm.Authority {
+	a := authority()
+	a.Next = &fsm.AuthorityKey{Cert: []byte("certificate 2"), SealedKey: []byte("sealed key 2")}
+	a.Trusted = append(a.Trusted, a.Next.Cert)
+	return a
+}
+
+func gossipKeys() fsm.GossipKeys {
+	return fsm.GossipKeys{Keys: [][]byte{[]byte("sealed 1"), []byte("sealed 2")}, Primary: 1}
+}
+
+// resetRoot returns a new root credential of the operator account.
+func resetRoot(id string) fsm.ResetRootCredential {
+	return fsm.ResetRootCredential{Account: account, AccessKey: fsm.AccessKey{ID: id, Account: account, Type: kms.PrincipalRoot,
+		UniqueID: account, Status: fsm.StatusActive, Created: start, SecretTerm: 1, Secret: []byte("another sealed secret")}}
+}
+
 func command(t testing.TB, key fsm.ReqKey, meta fsm.Meta, args fsm.Args) fsm.Command {
 	t.Helper()
 	cmd, err := fsm.NewCommand(key, meta, args)

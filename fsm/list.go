@@ -31,6 +31,13 @@ func (v *View) Nodes() []*NodeRecord {
 	return cast[*NodeRecord](found)
 }
 
+// JoinTokens returns the join tokens in the order of their expiry, also those
+// that are used up or expired and not forgotten yet.
+func (v *View) JoinTokens() []*JoinToken {
+	found, _ := v.page(tokensByExpiry, "", maxListed, "")
+	return cast[*JoinToken](found)
+}
+
 // Keyring returns the terms of the keyring in ascending order.
 func (v *View) Keyring() []*KeyringTerm {
 	found, _ := v.page(keyringByTerm, "", maxListed, "")

@@ -5,13 +5,15 @@ import "github.com/tidwall/btree"
 // The ordered indexes. They are derived from the tables: no snapshot holds
 // them, Restore builds them anew.
 const (
-	keysByOwner    = iota // account/Region → ids of keys
-	aliasesByOwner        // account/Region → aliases by name
-	aliasesByKey          // account/Region/key id → aliases by name
-	onceByIndex           // "" → once entries by log index
-	auditByIndex          // "" → pending audit records by log index
-	nodesByID             // "" → nodes
-	keyringByTerm         // "" → terms of the keyring
+	keysByOwner       = iota // account/Region → ids of keys
+	aliasesByOwner           // account/Region → aliases by name
+	aliasesByKey             // account/Region/key id → aliases by name
+	onceByIndex              // "" → once entries by log index
+	auditByIndex             // "" → pending audit records by log index
+	nodesByID                // "" → nodes
+	keyringByTerm            // "" → terms of the keyring
+	tokensByExpiry           // "" → join tokens by expiry and id
+	accessKeysByOwner        // account/type of principal → access keys by id
 	indexCount
 )
 

@@ -13,7 +13,7 @@ import (
 //
 //	magic (8 bytes)
 //	length ‖ header
-//	for every table, in ascending order of numbers:
+//	for every table that has records, in ascending order of numbers:
 //	  table number (1 byte)
 //	  length ‖ record, for every record in the order of shards and ids
 //	  length 0
@@ -23,6 +23,10 @@ import (
 //
 // Lengths take 4 bytes, numbers are big-endian, header and records are
 // deterministic CBOR. The stream is plain: whoever stores it seals it.
+//
+// A table without records is left out, so that a build with more tables writes
+// what older ones can read as long as the state uses none of them. A build that
+// meets a table or a field that it does not know refuses the whole snapshot.
 const (
 	snapshotMagic  = "kmsd-fsm"
 	snapshotFormat = 1
@@ -69,7 +73,7 @@ func (s *Snapshot) Persist(w io.Writer) error {
 	p.write([]byte(snapshotMagic))
 	p.writeItem(&h)
 	for number, t := range s.root.tables {
-		if number > 0 {
+		if t.size() > 0 {
 			p.writeTable(uint8(number), t)
 		}
 	}

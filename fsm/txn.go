@@ -61,6 +61,7 @@ func (t *txn) commit(key ReqKey) {
 		s.remember(key, t)
 	}
 	s.forget(t.index)
+	s.expireTokens(t.meta.Time, t.index)
 }
 
 // reseed moves every record to the shard that the new seed gives it.

@@ -50,6 +50,37 @@ func (v *View) Account(id string) (*Account, bool) {
 	return a, ok
 }
 
+// Node returns a member.
+func (v *View) Node(id string) (*NodeRecord, bool) {
+	n, ok := v.get(tableNodes, id).(*NodeRecord)
+	return n, ok
+}
+
+// Removed returns what is kept of a node that was a member.
+func (v *View) Removed(id string) (*RemovedNode, bool) {
+	n, ok := v.get(tableRemoved, id).(*RemovedNode)
+	return n, ok
+}
+
+// JoinToken returns a join token, also one that is used up or expired: whether it
+// admits, only apply decides.
+func (v *View) JoinToken(id string) (*JoinToken, bool) {
+	j, ok := v.get(tableJoinTokens, id).(*JoinToken)
+	return j, ok
+}
+
+// Authority returns the cluster's authorities, nil when it has none.
+func (v *View) Authority() *Authority {
+	a, _ := v.get(tableAuthority, authorityID).(*Authority)
+	return a
+}
+
+// GossipKeys returns the keys of gossip, nil when there are none.
+func (v *View) GossipKeys() *GossipKeys {
+	g, _ := v.get(tableGossipKeys, gossipKeysID).(*GossipKeys)
+	return g
+}
+
 // AccessKey returns a long-term credential.
 func (v *View) AccessKey(id string) (*AccessKey, bool) {
 	k, ok := v.get(tableAccessKeys, id).(*AccessKey)

@@ -42,6 +42,11 @@ func TestViewReadSet(t *testing.T) {
 	v.Meta()
 	v.AccessKey("AKIAIOSFODNN7EXAMPLE")
 	v.Account("000000000000")
+	v.Node("node-a")
+	v.Removed("node-a")
+	v.JoinToken("token")
+	v.Authority()
+	v.GossipKeys()
 	want := []fsm.Read{
 		{Table: 5, ID: account, ModIndex: 1},
 		{Table: 8, ID: region + "/" + keyID(1), ModIndex: created},
@@ -51,6 +56,11 @@ func TestViewReadSet(t *testing.T) {
 		{Table: 1, ID: "cluster", ModIndex: 1},
 		{Table: 6, ID: "AKIAIOSFODNN7EXAMPLE", ModIndex: 1},
 		{Table: 5, ID: "000000000000"},
+		{Table: 3, ID: "node-a", ModIndex: 1},
+		{Table: 14, ID: "node-a"},
+		{Table: 15, ID: "token"},
+		{Table: 16, ID: "ca"},
+		{Table: 17, ID: "gossip"},
 	}
 	if diff := cmp.Diff(v.Reads(), want, ignoreBlank); diff != "" {
 		t.Errorf("read set: -got+want:\n%s", diff)
@@ -60,6 +70,7 @@ func TestViewReadSet(t *testing.T) {
 	v.ListKeys(account, region, "", 10)
 	v.ListAliases(account, region, "", 10)
 	v.Nodes()
+	v.JoinTokens()
 	if got := len(v.Reads()); got != len(want) {
 		t.Errorf("lists and policies entered the read set: %d entries, want %d", got, len(want))
 	}

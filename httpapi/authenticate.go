@@ -6,6 +6,7 @@ import (
 
 	"github.com/kmsd/kmsd/iam/sigv4"
 	"github.com/kmsd/kmsd/kms"
+	"github.com/kmsd/kmsd/wire/admin"
 )
 
 // caller is who sent a request, proven, and the session that proved it.
@@ -64,11 +65,14 @@ func (x *exchange) verify(session Session, sig *sigv4.Signature, req *sigv4.Requ
 }
 
 // regionsFor says which Regions a credential for service may be scoped to, when
-// the client addressed host: IAM has one for the whole partition, and a host name
-// with a Region binds the scope to it.
+// the client addressed host: IAM has one for the whole partition, the admin API
+// takes any, and a host name with a Region binds the scope to it.
 func (s *Server) regionsFor(service, host string) func(string) bool {
-	if service == "iam" {
+	switch service {
+	case "iam":
 		return func(region string) bool { return region == "us-east-1" }
+	case admin.ServiceName:
+		return kms.ValidRegion
 	}
 	bound := hostRegion(service, host)
 	if bound == "" {

@@ -135,7 +135,7 @@ func TestShutdownGivesUp(t *testing.T) {
 }
 
 // certificate returns a self-signed certificate for 127.0.0.1.
-func certificate(t *testing.T) tls.Certificate {
+func certificate(t testing.TB) tls.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

@@ -15,12 +15,19 @@ import (
 const (
 	labelUnknown = "unknown"
 	labelOK      = "OK"
+
+	// What becomes of PROXY headers.
+	labelProxied = "proxied"
+	labelLocal   = "local"
+	labelNone    = "none"
+	labelRefused = "refused"
 )
 
 type metrics struct {
 	requests *prometheus.CounterVec
 	latency  *prometheus.HistogramVec
 	inFlight prometheus.Gauge
+	proxied  *prometheus.CounterVec
 	codes    map[string]struct{}
 }
 
@@ -39,6 +46,10 @@ func newMetrics(reg prometheus.Registerer, connections func() float64) (*metrics
 			Name: "kmsd_http_requests_in_flight",
 			Help: "API requests that have arrived and are not answered yet.",
 		}),
+		proxied: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "kmsd_http_proxy_headers_total",
+			Help: "Connections from trusted addresses by their PROXY header: proxied names a client, local is the proxy's own, none has no header, refused has a header that is malformed, late, of version 1 or without a client.",
+		}, []string{"result"}),
 		codes: make(map[string]struct{}),
 	}
 	for _, code := range kms.Codes() {
@@ -48,7 +59,7 @@ func newMetrics(reg prometheus.Registerer, connections func() float64) (*metrics
 		Name: "kmsd_http_connections",
 		Help: "Open connections of the API listeners; a listener that waits to accept counts as one.",
 	}, connections)
-	for _, c := range []prometheus.Collector{m.requests, m.latency, m.inFlight, conns} {
+	for _, c := range []prometheus.Collector{m.requests, m.latency, m.inFlight, m.proxied, conns} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}

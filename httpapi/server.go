@@ -4,9 +4,11 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -42,6 +44,9 @@ const (
 type Config struct {
 	// Backend runs the calls. Required.
 	Backend Backend
+	// Admin opens the sessions of the admin API's callers that no credential names.
+	// Nil means that the admin API, and ServeAdmin, are not served.
+	Admin Admin
 	// Verifier checks signatures and caches signing keys. Required.
 	Verifier *sigv4.Verifier
 	// Logger gets internal errors, once each, with the request id. Required.
@@ -54,6 +59,15 @@ type Config struct {
 	Regions func(region string) bool
 	// TLS, when set, makes Serve speak TLS, and HTTP/2 to those who ask for it.
 	TLS *tls.Config
+	// ProxyCIDRs are the addresses of load balancers whose PROXY headers, version
+	// 2, are believed: the client's address in audit records and in conditions is
+	// then the header's. The header comes before TLS. Each address must belong to
+	// a proxy that puts a header before everything that it forwards; the clients of
+	// one that does not could write the header themselves. Ranges that hold clients
+	// do not belong here, and /0 is refused. A connection from these addresses
+	// without a header counts as the proxy's own, as for health checks. Default:
+	// none, and a PROXY header is malformed TLS or HTTP.
+	ProxyCIDRs []netip.Prefix
 	// MaxConnections bounds the connections open at once over all listeners;
 	// more wait in the kernel's queue. Each may hold a body of 1 MiB. Default
 	// 10,000.
@@ -69,6 +83,9 @@ type Config struct {
 func (c *Config) validate() error {
 	if c.Backend == nil || c.Verifier == nil || c.Logger == nil {
 		return errors.New("httpapi: Config needs Backend, Verifier and Logger")
+	}
+	if err := checkProxyCIDRs(c.ProxyCIDRs); err != nil {
+		return fmt.Errorf("httpapi: ProxyCIDRs: %w", err)
 	}
 	return nil
 }
@@ -96,6 +113,7 @@ func (c *Config) fillDefaults() {
 type Server struct {
 	cfg      Config
 	http     *http.Server
+	socket   *http.Server  // of ServeAdmin
 	slots    chan struct{} // one element per open connection
 	metrics  *metrics
 	draining atomic.Bool
@@ -124,6 +142,7 @@ func New(cfg Config) (*Server, error) {
 		DisableGeneralOptionsHandler: true,
 		HTTP2:                        &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
 	}
+	s.socket = s.newSocketServer()
 	return s, nil
 }
 
@@ -133,11 +152,17 @@ func New(cfg Config) (*Server, error) {
 func (s *Server) routes() http.Handler {
 	r := mux.NewRouter().SkipClean(true)
 	r.Handle("/", s.exchange((*exchange).serveCall)).Methods(http.MethodPost, http.MethodGet)
+	s.handleAdmin(r)
+	s.handleRest(r)
+	return r
+}
+
+// handleRest adds health, and the answer to what nothing is served for.
+func (s *Server) handleRest(r *mux.Router) {
 	r.Handle("/livez", s.exchange((*exchange).serveLive)).Methods(http.MethodGet, http.MethodHead)
 	r.Handle("/readyz", s.exchange((*exchange).serveReady)).Methods(http.MethodGet, http.MethodHead)
 	r.NotFoundHandler = s.exchange((*exchange).serveUnknown)
 	r.MethodNotAllowedHandler = r.NotFoundHandler
-	return r
 }
 
 // Handler returns the handler behind the listeners, for use in one process
@@ -147,18 +172,28 @@ func (s *Server) Handler() http.Handler { return s.http.Handler }
 // Serve accepts connections from l until Shutdown, then returns nil; any other
 // end is an error. It closes l. Several listeners may be served at once.
 func (s *Server) Serve(l net.Listener) error {
-	limited := newLimitedListener(l, s.slots)
+	// A connection has its slot before its first byte is read, and its client's
+	// address before TLS begins.
+	l = newLimitedListener(l, s.slots)
+	if len(s.cfg.ProxyCIDRs) > 0 {
+		l = &proxyListener{Listener: l, trusted: s.cfg.ProxyCIDRs, headers: s.metrics.proxied}
+	}
 	var err error
 	if s.cfg.TLS != nil {
-		err = s.http.ServeTLS(limited, "", "")
+		err = s.http.ServeTLS(l, "", "")
 	} else {
-		err = s.http.Serve(limited)
+		err = s.http.Serve(l)
 	}
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil
 	}
 	return err
 }
+
+// Drain turns /readyz red and asks HTTP/1.1 clients to close their connections
+// after the answers that they get, while every call is still served: a load
+// balancer then sends nothing over a connection that Shutdown is about to end.
+func (s *Server) Drain() { s.draining.Store(true) }
 
 // Shutdown turns /readyz red, waits Config.Drain, closes the listeners and waits
 // for the requests under way. When ctx ends first it cuts their connections and
@@ -173,8 +208,11 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		case <-ctx.Done():
 		}
 	}
-	if err := s.http.Shutdown(ctx); err != nil {
-		return errors.Join(err, s.http.Close())
+	var errs []error
+	for _, h := range []*http.Server{s.http, s.socket} {
+		if err := h.Shutdown(ctx); err != nil {
+			errs = append(errs, err, h.Close())
+		}
 	}
-	return nil
+	return errors.Join(errs...)
 }

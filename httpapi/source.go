@@ -11,8 +11,9 @@ import (
 // maxInvocationID bounds amz-sdk-invocation-id, in bytes. SDKs send 36.
 const maxInvocationID = 128
 
-// sourceOf says where the request came from: the peer of the connection, never
-// what a header claims.
+// sourceOf says where the request came from: the peer of the connection, or the
+// client that a trusted proxy named before the connection's first byte, never what
+// a header of HTTP claims.
 func sourceOf(r *http.Request) kms.Source {
 	s := kms.Source{UserAgent: r.UserAgent(), Host: r.Host, IP: r.RemoteAddr}
 	if peer, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {

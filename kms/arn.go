@@ -41,6 +41,11 @@ func AliasARN(region, account, name string) string {
 	return "arn:" + Partition + ":kms:" + region + ":" + account + ":" + name
 }
 
+// ClusterARN is the ARN of a cluster: the resource of the actions kmsd:*.
+func ClusterARN(operator, clusterID string) string {
+	return "arn:" + Partition + ":kmsd::" + operator + ":cluster/" + clusterID
+}
+
 // AliasPrefix starts every alias name.
 const AliasPrefix = "alias/"
 

@@ -34,6 +34,7 @@ func (e *Error) Is(target error) bool {
 const (
 	CodeAccessDenied          = "AccessDeniedException"
 	CodeAlreadyExists         = "AlreadyExistsException"
+	CodeConflict              = "ConflictException"
 	CodeDependencyTimeout     = "DependencyTimeoutException"
 	CodeDisabled              = "DisabledException"
 	CodeDryRun                = "DryRunOperationException"
@@ -64,6 +65,11 @@ const (
 	CodeUnrecognizedClient    = "UnrecognizedClientException"
 	CodeUnsupportedOperation  = "UnsupportedOperationException"
 	CodeValidation            = "ValidationException"
+
+	// CodeQuorum and CodeTokenInvalid are kmsd's own: AWS has neither members nor
+	// join tokens.
+	CodeQuorum       = "QuorumAtRiskException"
+	CodeTokenInvalid = "InvalidJoinTokenException"
 
 	CodeCustomKeyStoreNotFound     = "CustomKeyStoreNotFoundException"
 	CodeCustomKeyStoreInvalidState = "CustomKeyStoreInvalidStateException"
@@ -103,6 +109,7 @@ type CodeInfo struct {
 var codes = map[string]CodeInfo{
 	CodeAccessDenied:          {http.StatusBadRequest, FaultClient, true},
 	CodeAlreadyExists:         {http.StatusBadRequest, FaultClient, false},
+	CodeConflict:              {http.StatusBadRequest, FaultClient, false},
 	CodeDependencyTimeout:     {http.StatusInternalServerError, FaultServer, false},
 	CodeDisabled:              {http.StatusBadRequest, FaultClient, false},
 	CodeDryRun:                {http.StatusBadRequest, FaultClient, false},
@@ -133,6 +140,9 @@ var codes = map[string]CodeInfo{
 	CodeUnrecognizedClient:    {http.StatusBadRequest, FaultClient, false},
 	CodeUnsupportedOperation:  {http.StatusBadRequest, FaultClient, false},
 	CodeValidation:            {http.StatusBadRequest, FaultClient, false},
+
+	CodeQuorum:       {http.StatusBadRequest, FaultClient, false},
+	CodeTokenInvalid: {http.StatusBadRequest, FaultClient, false},
 
 	CodeCustomKeyStoreNotFound:     {http.StatusBadRequest, FaultClient, false},
 	CodeCustomKeyStoreInvalidState: {http.StatusBadRequest, FaultClient, false},

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -35,6 +36,19 @@ func TestStatuses(t *testing.T) {
 	for code := range want {
 		if kms.Info(code).Status != want[code] {
 			t.Errorf("%s is missing", code)
+		}
+	}
+}
+
+// The codes that only kmsd has are client errors like AWS's own.
+func TestOwnCodes(t *testing.T) {
+	t.Parallel()
+	for _, code := range []string{"ConflictException", "InvalidJoinTokenException", "QuorumAtRiskException"} {
+		if !slices.Contains(kms.Codes(), code) {
+			t.Errorf("%s is missing", code)
+		}
+		if got := kms.Info(code); got.Status != 400 || got.Fault != kms.FaultClient {
+			t.Errorf("%s: got %+v, want a client's error with status 400", code, got)
 		}
 	}
 }

@@ -1,5 +1,7 @@
 package kms
 
+import "strconv"
+
 // PrincipalType is the kind of a caller, as CloudTrail's userIdentity.type
 // names it.
 type PrincipalType string
@@ -7,6 +9,9 @@ type PrincipalType string
 // The kinds of callers.
 const (
 	PrincipalRoot PrincipalType = "Root"
+	// PrincipalLocalOperator is whoever opens a node's admin socket without
+	// credentials. CloudTrail has no such type.
+	PrincipalLocalOperator PrincipalType = "LocalOperator"
 )
 
 // Principal is an authenticated caller. It is a value: nothing in it changes
@@ -14,9 +19,9 @@ const (
 type Principal struct {
 	Type        PrincipalType
 	Account     string // 12 digits
-	UniqueID    string // principalId of CloudTrail: the account for its root user
-	ARN         string // arn:aws:iam::<account>:root
-	AccessKeyID string // the credential that signed the call
+	UniqueID    string // principalId of CloudTrail: the account for its root user; a local operator's uid
+	ARN         string // arn:aws:iam::<account>:root; empty for a local operator
+	AccessKeyID string // the credential that signed the call; empty for a local operator
 }
 
 // RootPrincipal returns the root user of an account, authenticated by the
@@ -29,6 +34,12 @@ func RootPrincipal(account, accessKeyID string) Principal {
 		ARN:         RootARN(account),
 		AccessKeyID: accessKeyID,
 	}
+}
+
+// LocalOperator returns the caller at a node's admin socket, whose process runs
+// under the uid. The account is empty until the state is known.
+func LocalOperator(uid uint32) Principal {
+	return Principal{Type: PrincipalLocalOperator, UniqueID: strconv.FormatUint(uint64(uid), 10)}
 }
 
 // RootARN is the ARN of an account's root user, which as a policy's principal

@@ -62,6 +62,35 @@ func (r *Request) denied(rule *keyRule, key *Key, reason string) error {
 	return &kms.Error{Code: kms.CodeAccessDenied, Message: text}
 }
 
+// authorize decides what the row asks for besides the actions of its keys.
+func (r *Request) authorize() error {
+	switch {
+	case r.row.Identity != "":
+		return r.authorizeIdentity(r.row.Identity)
+	case r.row.Operator != "" && r.Principal.Type != kms.PrincipalLocalOperator:
+		return r.authorizeOperator(r.row.Operator)
+	}
+	return nil
+}
+
+// errNoCredentials is the answer on the admin socket to a call that needs
+// credentials there, too.
+var errNoCredentials = &kms.Error{Code: kms.CodeMissingAuthentication, Message: "Missing Authentication Token"}
+
+// authorizeOperator decides an action on the cluster: other accounts than the
+// operator's are refused whatever their policies say.
+func (r *Request) authorizeOperator(action string) error {
+	cluster := r.View.Meta()
+	decision := iam.DecideIdentity(r.Principal, action)
+	if decision.Allowed && r.Principal.Account == cluster.OperatorAccount {
+		return nil
+	}
+	return &kms.Error{Code: kms.CodeAccessDenied,
+		Message: "User: " + r.Principal.ARN + " is not authorized to perform: " + action +
+			" on resource: " + kms.ClusterARN(cluster.OperatorAccount, cluster.ClusterID) +
+			" because no identity-based policy allows the " + action + " action"}
+}
+
 // authorizeIdentity decides an action that only identity policies govern.
 func (r *Request) authorizeIdentity(action string) error {
 	decision := iam.DecideIdentity(r.Principal, action)

@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/fxamacker/cbor/v2"
@@ -31,6 +32,29 @@ type forwardedCall struct {
 	Source      kms.Source `cbor:"7,keyasint"`
 	RequestID   string     `cbor:"8,keyasint"`
 	ReqKey      fsm.ReqKey `cbor:"9,keyasint"`
+	// LocalUID is that of a local operator, who has no access key.
+	LocalUID *uint32 `cbor:"10,keyasint,omitempty"`
+}
+
+// caller is whom the call names, for identify to find.
+func (f *forwardedCall) caller() kms.Principal {
+	if f.LocalUID != nil {
+		return kms.LocalOperator(*f.LocalUID)
+	}
+	return kms.Principal{AccessKeyID: f.AccessKeyID}
+}
+
+// localUID is the uid of a local operator, nil for everybody else.
+func localUID(p kms.Principal) *uint32 {
+	if p.Type != kms.PrincipalLocalOperator {
+		return nil
+	}
+	n, err := strconv.ParseUint(p.UniqueID, 10, 32)
+	if err != nil {
+		panic("kmsd: a local operator without a uid")
+	}
+	uid := uint32(n)
+	return &uid
 }
 
 // forwardedReply is the leader's answer. Code is empty for success.
@@ -61,7 +85,7 @@ func (s *Service) forward(ctx context.Context, c *Call) ([]byte, error) {
 	defer cancel()
 	data, err := cbor.Marshal(forwardedCall{
 		Version: forwardVersion, Service: c.Service, Operation: c.Operation, Body: c.Body, Region: c.Region,
-		AccessKeyID: c.Principal.AccessKeyID, Source: c.Source, RequestID: c.RequestID, ReqKey: c.reqKey,
+		AccessKeyID: c.Principal.AccessKeyID, Source: c.Source, RequestID: c.RequestID, ReqKey: c.reqKey, LocalUID: localUID(c.Principal),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("encoding a call to forward: %w", err)
@@ -86,14 +110,14 @@ func (s *Service) forward(ctx context.Context, c *Call) ([]byte, error) {
 //
 // A peer that may call this holds the root key, and with it every right: the
 // named credential is looked up and must be active, nothing else of the call is
-// proof of anything.
+// proof of anything. A local operator is whom the peer says it is.
 func (s *Service) Execute(ctx context.Context, data []byte) (reply []byte, index uint64, err error) {
 	var f forwardedCall
 	if err := forwardDecoder.Unmarshal(data, &f); err != nil || f.Version != forwardVersion {
 		return nil, 0, kms.ErrNotLeader
 	}
-	c := &Call{Service: f.Service, Operation: f.Operation, Body: f.Body, Region: f.Region, Source: f.Source, RequestID: f.RequestID, reqKey: f.ReqKey}
-	body, index, err := s.executeCall(ctx, c, f.AccessKeyID)
+	c := &Call{Service: f.Service, Operation: f.Operation, Body: f.Body, Region: f.Region, Principal: f.caller(), Source: f.Source, RequestID: f.RequestID, reqKey: f.ReqKey}
+	body, index, err := s.executeCall(ctx, c)
 	if isTransient(err) {
 		return nil, 0, err
 	}

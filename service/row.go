@@ -10,11 +10,12 @@ import (
 	"github.com/kmsd/kmsd/fsm"
 	"github.com/kmsd/kmsd/kms"
 	"github.com/kmsd/kmsd/wire"
+	"github.com/kmsd/kmsd/wire/admin"
 )
 
 // Op describes one operation. The pipeline does everything that is common to
 // operations from these fields; the handler does what is unique to this one.
-// Exactly one of Read and Write is set.
+// Exactly one of Read, Write and Act is set.
 type Op[In, Out any] struct {
 	Service string // AWS name of the service: "kms", "sts"
 	Name    string // the API's name of the operation
@@ -23,6 +24,16 @@ type Op[In, Out any] struct {
 	Once bool
 	// Open tells that no permission is needed (sts:GetCallerIdentity).
 	Open bool
+	// Public tells that not even a caller is needed: nobody is proven, so there is
+	// no record. The View may be nil.
+	Public bool
+	// Operator is the action where only principals of the operator account may be
+	// allowed, such as kmsd:GetStatus.
+	Operator string
+	// Local tells that whoever may open the node's admin socket needs no
+	// credentials. Read and Act then get no View when the node cannot prove that
+	// its state is fresh.
+	Local bool
 	// Identity is the action where only identity policies decide, such as
 	// kms:CreateKey; empty when the actions of Keys decide.
 	Identity string
@@ -41,6 +52,10 @@ type Op[In, Out any] struct {
 	Params func(*In, *audit.Params)
 	// Read answers from the View. It changes nothing.
 	Read func(context.Context, *Request, *In) (*Out, error)
+	// Act changes the cluster through the node that received the call, and returns
+	// once it has. Errors are as Cluster's: kms.ErrUnavailable tells that nothing
+	// was done.
+	Act func(context.Context, *Request, *In) (*Out, error)
 	// Write runs on the leader and returns the command and the answer that is
 	// true once the command has been applied.
 	Write func(context.Context, *Request, *In) (fsm.Args, *Out, error)
@@ -79,16 +94,20 @@ type Row struct {
 	Write          bool
 	Once           bool
 	Open           bool
+	Public         bool
+	Local          bool
 	Identity       string
+	Operator       string
 	CrossAccount   bool
 	HasDryRun      bool
+	acts           bool
 	keys           []keyRule
 	decode         func(body []byte) (any, error)
 	check          func(in any) error
 	dryRun         func(in any) bool
 	grantTokens    func(in any) []string
 	params         func(in any, p *audit.Params)
-	read           func(context.Context, *Request, any) (output, error)
+	read           func(context.Context, *Request, any) (output, error) // Act, too
 	write          func(context.Context, *Request, any) (fsm.Args, output, error)
 	repeat         func(*Request, *fsm.Once) (output, error)
 	resourcesEmpty bool
@@ -125,14 +144,15 @@ func (o output) body() []byte {
 // a test of the table finds.
 func (o Op[In, Out]) Row() *Row {
 	_, decodes := any(new(In)).(wire.Request)
-	guarded := o.Identity != "" || len(o.Keys) > 0
-	if !decodes || guarded == o.Open || (o.Read == nil) == (o.Write == nil) {
+	guarded := o.Identity != "" || o.Operator != "" || len(o.Keys) > 0
+	if !decodes || guarded == (o.Open || o.Public) || o.kinds() != 1 || (o.Local && o.Operator == "") {
 		panic("kmsd: operation " + o.Name + " is not described completely")
 	}
 	row := &Row{
-		Service: o.Service, Name: o.Name, Write: o.Write != nil, Once: o.Once, Open: o.Open, Identity: o.Identity,
-		HasDryRun: o.DryRun != nil, resourcesEmpty: o.Identity != "",
-		eventSource: o.Service + ".amazonaws.com",
+		Service: o.Service, Name: o.Name, Write: o.Write != nil, Once: o.Once, Open: o.Open, Public: o.Public, Local: o.Local,
+		Identity: o.Identity, Operator: o.Operator,
+		HasDryRun: o.DryRun != nil, acts: o.Act != nil, resourcesEmpty: o.Identity != "",
+		eventSource: eventSource(o.Service),
 		decode: func(body []byte) (any, error) {
 			in := new(In)
 			return in, decodeError(any(in).(wire.Request).Decode(body))
@@ -154,12 +174,33 @@ func (o Op[In, Out]) Row() *Row {
 	return row
 }
 
+// kinds counts the handlers that do the operation's work.
+func (o Op[In, Out]) kinds() (n int) {
+	for _, set := range []bool{o.Read != nil, o.Write != nil, o.Act != nil} {
+		if set {
+			n++
+		}
+	}
+	return n
+}
+
+// eventSource is CloudTrail's name of a service.
+func eventSource(service string) string {
+	if service == admin.ServiceName {
+		return audit.SourceAdmin
+	}
+	return service + ".amazonaws.com"
+}
+
 // Actions are the permissions that the operation needs, in the order in which
 // they are checked.
 func (r *Row) Actions() []string {
 	var out []string
 	if r.Identity != "" {
 		out = append(out, r.Identity)
+	}
+	if r.Operator != "" {
+		out = append(out, r.Operator)
 	}
 	for _, k := range r.keys {
 		if !slices.Contains(out, k.action) {
@@ -197,9 +238,13 @@ type handlers struct {
 func (r *Row) setHandlers(h handlers) { r.read, r.write, r.repeat = h.read, h.write, h.repeat }
 
 func (o Op[In, Out]) handlers() handlers {
+	read := o.Read
+	if o.Act != nil {
+		read = o.Act
+	}
 	return handlers{
 		read: func(ctx context.Context, r *Request, in any) (output, error) {
-			out, err := o.Read(ctx, r, in.(*In))
+			out, err := read(ctx, r, in.(*In))
 			return render(out), err
 		},
 		write: func(ctx context.Context, r *Request, in any) (fsm.Args, output, error) {

@@ -33,7 +33,7 @@ func (s *Service) forwardWrite(ctx context.Context, r *Request, in any) ([]byte,
 // executeCall decides a forwarded call on the leader. Transient errors are for
 // the cluster, which retries; all others are recorded answers. The index is the
 // log entry that the answer speaks of, 0 for a refusal that needed none.
-func (s *Service) executeCall(ctx context.Context, c *Call, accessKeyID string) ([]byte, uint64, error) {
+func (s *Service) executeCall(ctx context.Context, c *Call) ([]byte, uint64, error) {
 	row := s.rows[rowKey{c.Service, c.Operation}]
 	if row == nil || !row.Write {
 		return nil, 0, kms.ErrNotLeader // a node of another version knows it
@@ -44,7 +44,7 @@ func (s *Service) executeCall(ctx context.Context, c *Call, accessKeyID string) 
 	}
 	var r *Request
 	for range maxAttempts {
-		if r, err = s.begin(ctx, c, row, accessKeyID); err != nil {
+		if r, err = s.begin(ctx, c, row); err != nil {
 			return nil, 0, err
 		}
 		body, index, err := s.attempt(ctx, r, in)
@@ -58,15 +58,21 @@ func (s *Service) executeCall(ctx context.Context, c *Call, accessKeyID string) 
 // errConflict is returned when the state changed under a decision.
 var errConflict = errors.New("kmsd: the state changed before the command was applied")
 
-// begin opens the leader's own View and finds the caller in it.
-func (s *Service) begin(ctx context.Context, c *Call, row *Row, accessKeyID string) (*Request, error) {
+// begin opens the leader's own View and finds the caller in it. A caller that is
+// gone is refused, unless this forward of the call was applied before: it may be
+// the call that ended its own credential, and a refusal would deny it.
+func (s *Service) begin(ctx context.Context, c *Call, row *Row) (*Request, error) {
 	view, err := s.cluster.View(ctx)
 	if err != nil {
 		return nil, err
 	}
-	var active bool
-	if _, c.Principal, active = activeKey(view, accessKeyID); active {
+	principal, active := identify(view, c.Principal)
+	if active {
+		c.Principal = principal
 		return s.newRequest(c, row, view), nil
+	}
+	if _, applied := view.Once(c.reqKey); applied && !row.Once {
+		return nil, kms.ErrOutcomeUnknown
 	}
 	if err := s.cluster.Settle(ctx, view.MaxIndex()); err != nil {
 		return nil, err

@@ -10,6 +10,9 @@ const (
 	// Silence is how long a member that does not answer delays a write, and how
 	// long a node that hears no Beat goes on serving.
 	Silence = time.Second
+	// Near is how many entries a member that was added may lag to be waited for from
+	// then on, and to serve.
+	Near = 250
 )
 
 // A Beat is what the leader of a term sends to every other member.
@@ -21,6 +24,9 @@ type Beat struct {
 	WaitIndex uint64
 	// Stable is the index up to which the leader acknowledges writes.
 	Stable uint64
+	// Wall is the median of the members' wall clocks, milliseconds since 1970; 0
+	// while the leader knows too few of them.
+	Wall int64
 }
 
 // A Reply is a member's answer. Term is read when the Beat is received, the rest
@@ -33,4 +39,10 @@ type Reply struct {
 	Version  uint16 // the highest cluster version that the member supports
 	Wall     int64  // the member's wall clock, milliseconds since 1970
 	DiskFree uint64 // bytes free for the member's data directory
+	// Authority is the index of the newest record of authorities by which the
+	// member trusts its peers, durably.
+	Authority uint64
+	// Remembers is the index of the state whose members the member has written down
+	// for its next start.
+	Remembers uint64
 }

@@ -12,7 +12,6 @@ const Forever = time.Duration(1<<63 - 1)
 // made anew in every term.
 type Leader struct {
 	term    uint64
-	voters  int // this node included
 	peers   map[string]*peer
 	open    uint64 // index of the term's first command; 0 until it is applied
 	stable  uint64
@@ -28,7 +27,21 @@ type peer struct {
 	any     bool          // it answered in this term
 	last    Reply
 	skipped bool // an index became stable without it, and it has not caught up
+	voter   bool
+	// waited tells that writes wait for the member. Until then it gets no WaitIndex
+	// and so does not serve.
+	waited bool
+	// served tells that it may serve by permission of an earlier term's leader, until
+	// it answers in this one.
+	served bool
+	paused bool // it gets no Beats
+	// gone is the start counter of a process that said goodbye: that process does not
+	// serve any more. 0 for none.
+	gone uint64
 }
+
+// delays tells whether writes wait for the member at all.
+func (p *peer) delays() bool { return p.gone == 0 && (p.waited || p.served && !p.any) }
 
 type applied struct {
 	index uint64
@@ -39,13 +52,68 @@ type applied struct {
 // and peers are the other voters of the committed configuration. stable is what
 // this node knew as a follower: it stays true under every later leader.
 func NewLeader(term uint64, peers []string, stable uint64, since time.Duration) *Leader {
-	l := &Leader{term: term, voters: len(peers) + 1, stable: stable, peers: make(map[string]*peer, len(peers))}
+	l := &Leader{term: term, stable: stable, peers: make(map[string]*peer, len(peers))}
 	for _, id := range peers {
 		// A member that never answers may have been served by the leader before
 		// this one until now.
-		l.peers[id] = &peer{heard: since}
+		l.peers[id] = &peer{heard: since, voter: true, waited: true}
 	}
 	return l
+}
+
+// Add adds a member that does not vote. known tells that it was one when the term
+// began, so that the leader before this one may have let it serve until now.
+// Writes wait for it, and it may serve, from when it lags by at most Near.
+func (l *Leader) Add(id string, known bool, now time.Duration) {
+	if l.peers[id] == nil {
+		l.peers[id] = &peer{heard: now, served: known}
+	}
+}
+
+// SetVoter says whether a member votes.
+func (l *Leader) SetVoter(id string, voter bool) {
+	if p := l.peers[id]; p != nil {
+		p.voter = voter
+	}
+}
+
+// Remove forgets a member, which must be Quiet.
+func (l *Leader) Remove(id string) { delete(l.peers, id) }
+
+// Pause ends the Beats to a member that is to be removed, Resume begins them
+// anew. No Beat may be in flight.
+func (l *Leader) Pause(id string, now time.Duration) {
+	if p := l.peers[id]; p != nil && !p.paused {
+		p.paused = true
+		if p.waited {
+			p.heard = max(p.heard, min(now, p.sent+Silence)) // it may have heard what it did not answer
+		}
+	}
+}
+
+// Resume begins the Beats to a member anew.
+func (l *Leader) Resume(id string) {
+	if p := l.peers[id]; p != nil {
+		p.paused = false
+	}
+}
+
+// Quiet returns when a paused member has stopped serving at the latest; a time
+// that is past if it has.
+func (l *Leader) Quiet(id string) time.Duration {
+	p := l.peers[id]
+	if p == nil || !p.delays() {
+		return 0
+	}
+	return p.heard + Silence
+}
+
+// Goodbye says that the member's process with the start counter inc does not serve
+// any more. Writes wait for the member again when a later process of it is near.
+func (l *Leader) Goodbye(id string, inc uint64) {
+	if p := l.peers[id]; p != nil && inc >= p.last.Inc {
+		p.gone = inc
+	}
 }
 
 // Term returns the term.
@@ -58,10 +126,13 @@ func (l *Leader) Stable() uint64 { return l.stable }
 // index. At most one may be in flight for each member.
 func (l *Leader) Next(to string, index uint64, now time.Duration) (Beat, bool) {
 	p, ok := l.peers[to]
-	if !ok {
+	if !ok || p.paused {
 		return Beat{}, false
 	}
-	if l.open == 0 {
+	if !p.waited && p.any && p.gone == 0 && p.index+Near >= index && l.open > 0 {
+		p.waited = true // before it may serve
+	}
+	if l.open == 0 || !p.waited || p.gone > 0 {
 		index = 0
 	}
 	p.round++
@@ -80,6 +151,9 @@ func (l *Leader) Answer(from string, round uint64, r Reply, now time.Duration) (
 	}
 	p.acked, p.heard, p.any, p.last = p.sent, now, true, r
 	p.index = max(p.index, r.Applied)
+	if p.gone > 0 && r.Inc > p.gone {
+		p.gone, p.waited, p.served, p.index = 0, false, false, r.Applied
+	}
 	if p.skipped && p.index >= l.stable {
 		p.skipped = false
 		return true, true
@@ -138,7 +212,7 @@ func (l *Leader) Advance(now time.Duration) Progress {
 func (l *Leader) due(head applied) time.Duration {
 	var due time.Duration
 	for _, p := range l.peers {
-		if p.index < head.index {
+		if p.delays() && p.index < head.index {
 			due = max(due, min(p.heard, head.at)+Silence)
 		}
 	}
@@ -149,7 +223,7 @@ func (l *Leader) due(head applied) time.Duration {
 func (l *Leader) pass(index uint64, out *Progress) {
 	alone := false
 	for id, p := range l.peers {
-		if p.index >= index {
+		if p.index >= index || !p.delays() {
 			continue
 		}
 		alone = true
@@ -170,16 +244,20 @@ func (l *Leader) pass(index uint64, out *Progress) {
 // majority has answered in time.
 func (l *Leader) Fresh(now time.Duration) (fresh Freshness, ok bool) {
 	fresh = Freshness{Term: l.term, Until: Forever, Floor: l.open}
-	if l.open == 0 || l.voters == 1 {
-		return fresh, l.open != 0
-	}
+	voters := 1
 	at := []time.Duration{now} // this node
 	for _, p := range l.peers {
-		if p.any {
-			at = append(at, p.acked)
+		if p.voter {
+			voters++
+			if p.any {
+				at = append(at, p.acked)
+			}
 		}
 	}
-	majority := l.voters/2 + 1
+	if l.open == 0 || voters == 1 {
+		return fresh, l.open != 0
+	}
+	majority := voters/2 + 1
 	if len(at) < majority {
 		return fresh, false
 	}
@@ -191,15 +269,19 @@ func (l *Leader) Fresh(now time.Duration) (fresh Freshness, ok bool) {
 // A Member is what the leader knows about another node.
 type Member struct {
 	ID    string
-	Heard time.Duration // when it answered last in this term
+	Heard time.Duration // when it answered last in this term; before that, when the term began
+	Any   bool          // it has answered in this term
 	Last  Reply         // zero before the first answer
+	Voter bool
+	// Waited tells that writes wait for the member, and that it may serve.
+	Waited bool
 }
 
 // Members returns what is known about the other nodes, sorted by ID.
 func (l *Leader) Members() []Member {
 	out := make([]Member, 0, len(l.peers))
 	for id, p := range l.peers {
-		out = append(out, Member{ID: id, Heard: p.heard, Last: p.last})
+		out = append(out, Member{ID: id, Heard: p.heard, Any: p.any, Last: p.last, Voter: p.voter, Waited: p.waited && p.gone == 0})
 	}
 	slices.SortFunc(out, func(a, b Member) int {
 		if a.ID < b.ID {

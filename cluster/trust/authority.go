@@ -38,7 +38,7 @@ type Authority struct {
 // NewAuthority makes the authority of a cluster: an ECDSA P-256 key and a
 // self-signed certificate.
 func NewAuthority(clusterID string, now time.Time) (*Authority, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	key, err := NewKey()
 	if err != nil {
 		return nil, fmt.Errorf("making the authority's key: %w", err)
 	}
@@ -58,9 +58,9 @@ func NewAuthority(clusterID string, now time.Time) (*Authority, error) {
 	return &Authority{clusterID: clusterID, cert: cert, key: key}, nil
 }
 
-// LoadAuthority reads an authority from what CertificatePEM and MarshalKey gave.
-func LoadAuthority(clusterID string, certPEM, key []byte) (*Authority, error) {
-	cert, err := parseCertificate(certPEM)
+// LoadAuthority reads an authority from what Certificate and MarshalKey gave.
+func LoadAuthority(clusterID string, certDER, key []byte) (*Authority, error) {
+	cert, err := x509.ParseCertificate(certDER)
 	if err != nil {
 		return nil, fmt.Errorf("reading the authority's certificate: %w", err)
 	}
@@ -74,8 +74,11 @@ func LoadAuthority(clusterID string, certPEM, key []byte) (*Authority, error) {
 	return &Authority{clusterID: clusterID, cert: cert, key: k}, nil
 }
 
-// CertificatePEM returns the certificate that nodes verify chains against.
-func (a *Authority) CertificatePEM() []byte { return encodeCertificate(a.cert) }
+// Certificate returns the certificate in DER.
+func (a *Authority) Certificate() []byte { return a.cert.Raw }
+
+// SPKI returns the hash of the authority's public key, which join tokens pin.
+func (a *Authority) SPKI() [32]byte { return SPKI(a.cert) }
 
 // MarshalKey returns the private key as PKCS #8. It is a secret: the caller seals
 // it before it touches a disk.
@@ -116,8 +119,11 @@ func sign(template, parent *x509.Certificate, public crypto.PublicKey, key *ecds
 	return x509.ParseCertificate(der)
 }
 
+// nodeCurve is the curve of all keys of this package.
+var nodeCurve = elliptic.P256()
+
 // NewKey makes a node's private key: ECDSA P-256.
-func NewKey() (*ecdsa.PrivateKey, error) { return ecdsa.GenerateKey(elliptic.P256(), rand.Reader) }
+func NewKey() (*ecdsa.PrivateKey, error) { return ecdsa.GenerateKey(nodeCurve, rand.Reader) }
 
 // MarshalKey returns a private key as PKCS #8. It is a secret: the caller seals
 // it before it touches a disk.
@@ -130,13 +136,57 @@ func ParseKey(der []byte) (*ecdsa.PrivateKey, error) {
 		return nil, err
 	}
 	key, ok := k.(*ecdsa.PrivateKey)
-	if !ok || key.Curve != elliptic.P256() {
+	if !ok || key.Curve != nodeCurve {
 		return nil, errors.New("not an ECDSA P-256 key")
 	}
 	return key, nil
 }
 
 const pemCertificate = "CERTIFICATE"
+
+// CertificateSPKI returns the hash of the public key of a certificate in DER.
+func CertificateSPKI(der []byte) ([32]byte, error) {
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		return [32]byte{}, err
+	}
+	return SPKI(cert), nil
+}
+
+// maxAuthorities bounds the certificates of a bundle: a rotation has two at a time.
+const maxAuthorities = 8
+
+// EncodeBundle returns DER certificates as PEM, in their order.
+func EncodeBundle(certs [][]byte) []byte {
+	var out []byte
+	for _, der := range certs {
+		out = append(out, pem.EncodeToMemory(&pem.Block{Type: pemCertificate, Bytes: der})...)
+	}
+	return out
+}
+
+// ParseBundle reads the certificates of authorities in PEM, at least one.
+func ParseBundle(bundle []byte) ([]*x509.Certificate, error) {
+	var out []*x509.Certificate
+	for len(bundle) > 0 {
+		block, rest := pem.Decode(bundle)
+		if block == nil || block.Type != pemCertificate || len(out) == maxAuthorities {
+			return nil, errors.New("not a bundle of PEM certificates")
+		}
+		cert, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, err
+		}
+		if !cert.IsCA {
+			return nil, errors.New("a certificate of the bundle is no authority's")
+		}
+		out, bundle = append(out, cert), rest
+	}
+	if len(out) == 0 {
+		return nil, errors.New("no certificate")
+	}
+	return out, nil
+}
 
 func encodeCertificate(c *x509.Certificate) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: pemCertificate, Bytes: c.Raw})

@@ -11,4 +11,10 @@
 // from the accepted ones; the certificate alone is not enough. Who holds the
 // authority's private key can make certificates, but not accepted ones, because
 // the accepted public keys stand in the replicated state.
+//
+// A node that is no member yet speaks kmsd-join/1: it has a join token, which pins
+// the authority, and proves that it has it by a signature over a value of this one
+// connection. Who listens learns nothing from that. Who holds a token that is
+// neither used up nor expired can become a member and so gets the root key: a token
+// is worth every key of the cluster.
 package trust

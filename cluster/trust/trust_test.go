@@ -32,6 +32,14 @@ func authority(t *testing.T, clusterID string) *trust.Authority {
 	return a
 }
 
+func bundle(authorities ...*trust.Authority) []byte {
+	var certs [][]byte
+	for _, a := range authorities {
+		certs = append(certs, a.Certificate())
+	}
+	return trust.EncodeBundle(certs)
+}
+
 // credentials issues a certificate by signer and trusts the authority root.
 func credentials(t *testing.T, signer, root *trust.Authority, nodeID string) *trust.Credentials {
 	t.Helper()
@@ -43,7 +51,7 @@ func credentials(t *testing.T, signer, root *trust.Authority, nodeID string) *tr
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := trust.NewCredentials(cert, key, root.CertificatePEM())
+	c, err := trust.NewCredentials(cert, key, bundle(root))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,7 +136,8 @@ func TestHandshake(t *testing.T) {
 		{"no protocol", good(), mute, "server"},
 		{"TLS 1.2", good(), old, "both"},
 		{"no certificate", good(), anonymous, "server"},
-		{"expired", c1.Server(only(c2.Identity()), late, trust.ProtocolRPC), c2.Client(trust.ProtocolRPC, node1, always, now), "server"},
+		{"expired, a member's key", c1.Server(only(c2.Identity()), late, trust.ProtocolRPC), c2.Client(trust.ProtocolRPC, node1, only(c1.Identity()), late), ""},
+		{"expired, no member's key any more", c1.Server(only(c1.Identity()), late, trust.ProtocolRPC), c2.Client(trust.ProtocolRPC, node1, always, late), "server"},
 		{"not yet valid", good(), c2.Client(trust.ProtocolRPC, node1, always, early), "client"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -161,7 +170,7 @@ func foreign(t *testing.T, a *trust.Authority, nodeID string) *trust.Credentials
 	if err != nil {
 		t.Fatal(err)
 	}
-	other, err := trust.LoadAuthority(clusterB, a.CertificatePEM(), key)
+	other, err := trust.LoadAuthority(clusterB, a.Certificate(), key)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -202,7 +211,7 @@ func TestSPKISurvivesRenewal(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c, err := trust.NewCredentials(cert, key, a.CertificatePEM())
+		c, err := trust.NewCredentials(cert, key, bundle(a))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -245,13 +254,13 @@ func TestNewCredentialsRefusesMismatches(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := trust.NewCredentials(cert, stranger, a.CertificatePEM()); err == nil {
+	if _, err := trust.NewCredentials(cert, stranger, bundle(a)); err == nil {
 		t.Error("another key was accepted")
 	}
-	if _, err := trust.NewCredentials(cert, key, other.CertificatePEM()); err == nil {
+	if _, err := trust.NewCredentials(cert, key, bundle(other)); err == nil {
 		t.Error("another authority was accepted")
 	}
-	if _, err := trust.NewCredentials(append(cert, cert...), key, a.CertificatePEM()); err == nil {
+	if _, err := trust.NewCredentials(append(cert, cert...), key, bundle(a)); err == nil {
 		t.Error("two certificates were accepted")
 	}
 }

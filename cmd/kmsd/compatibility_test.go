@@ -14,7 +14,7 @@ import (
 	wirekms "github.com/kmsd/kmsd/wire/kms"
 )
 
-var update = flag.Bool("update", false, "rewrite the generated part of docs/compatibility.md")
+var update = flag.Bool("update", false, "rewrite the generated parts of docs/compatibility.md and docs/configuration.md")
 
 const (
 	compatibilityFile = "../../docs/compatibility.md"
@@ -24,24 +24,30 @@ const (
 
 // TestCompatibilityTable holds docs/compatibility.md against the rows.
 func TestCompatibilityTable(t *testing.T) {
-	text, err := os.ReadFile(compatibilityFile)
+	wantGenerated(t, compatibilityFile, generatedBegin, generatedEnd, compatibilityTable())
+}
+
+// wantGenerated holds the part of a document between two marks against what it is
+// generated from, or, with -update, rewrites it.
+func wantGenerated(t *testing.T, file, begin, end, want string) {
+	t.Helper()
+	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	head, rest, found := strings.Cut(string(text), generatedBegin)
-	got, tail, closed := strings.Cut(rest, generatedEnd)
+	head, rest, found := strings.Cut(string(text), begin)
+	got, tail, closed := strings.Cut(rest, end)
 	if !found || !closed {
-		t.Fatalf("%s lacks the marks of its generated part", compatibilityFile)
+		t.Fatalf("%s lacks the marks of its generated part", file)
 	}
-	want := compatibilityTable()
 	if *update {
-		if err := os.WriteFile(compatibilityFile, []byte(head+generatedBegin+want+generatedEnd+tail), 0o644); err != nil {
+		if err := os.WriteFile(file, []byte(head+begin+want+end+tail), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		return
 	}
 	if got != want {
-		t.Errorf("%s is not up to date: run make generate", compatibilityFile)
+		t.Errorf("%s is not up to date: run make generate", file)
 	}
 }
 

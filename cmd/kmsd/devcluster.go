@@ -168,7 +168,8 @@ func (c *devCluster) startNode(ctx context.Context, d *devCmd, i int, id, dir st
 		return errors.Join(err, api.Close())
 	}
 	m, err := openMember(ctx, memberConfig{
-		dataDir: dir, seal: sealer, api: api, metrics: metrics, clusterAddr: "127.0.0.1:0", resolve: c.resolve, log: c.log,
+		dataDir: dir, seal: sealer, api: []net.Listener{api}, metrics: metrics,
+		clusterAddr: "127.0.0.1:0", resolve: c.resolve, auditDir: filepath.Join(dir, "audit"), log: c.log,
 	})
 	if err != nil {
 		return errors.Join(err, api.Close(), metrics.Close())
@@ -176,7 +177,7 @@ func (c *devCluster) startNode(ctx context.Context, d *devCmd, i int, id, dir st
 	c.mu.Lock()
 	c.addrs[id] = m.node.Addr().String()
 	c.mu.Unlock()
-	m.serve()
+	m.serve(ctx)
 	c.members = append(c.members, m)
 	c.log.Info("node started", "index", i, "endpoint", c.endpoint(i), "metrics", "http://"+metrics.Addr().String()+"/metrics", "node", id)
 	return nil
@@ -192,7 +193,9 @@ func (d *devCmd) apiAddr(i int) string {
 	return net.JoinHostPort(host, strconv.Itoa(n))
 }
 
-func (c *devCluster) endpoint(i int) string { return "http://" + c.members[i].cfg.api.Addr().String() }
+func (c *devCluster) endpoint(i int) string {
+	return "http://" + c.members[i].cfg.api[0].Addr().String()
+}
 
 // resolve finds a member's cluster port, which the kernel chose.
 func (c *devCluster) resolve(nodeID string) (string, bool) {

@@ -68,7 +68,7 @@ func startTest(t *testing.T) *testCluster {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.end)
-	if err := c.cmd.announce(t.Context(), c.devCluster, &streams{c.out, c.out}); err != nil {
+	if err := c.cmd.announce(t.Context(), c.devCluster, &streams{out: c.out, err: c.out}); err != nil {
 		t.Fatal(err)
 	}
 	return c
@@ -89,7 +89,7 @@ func (c *testCluster) end() {
 
 // client returns a client of a member that never retries.
 func (c *testCluster) client(m *member) *awskms.Client {
-	endpoint := "http://" + m.cfg.api.Addr().String()
+	endpoint := "http://" + m.cfg.api[0].Addr().String()
 	return awskms.New(awskms.Options{
 		BaseEndpoint: &endpoint, Region: testRegion, Retryer: aws.NopRetryer{},
 		Credentials: credentials.NewStaticCredentialsProvider(c.root.id, c.root.secret, ""),

@@ -18,7 +18,19 @@ import (
 
 // cli is the whole command line.
 type cli struct {
-	Dev devCmd `cmd:"" help:"Run a cluster on loopback in one process, to develop against."`
+	Dev            devCmd            `cmd:"" help:"Run a cluster on loopback in one process, to develop against."`
+	Init           initCmd           `cmd:"" help:"Make a cluster and its first node, once. Prints the root credential and the recovery identity."`
+	Join           joinCmd           `cmd:"" help:"Make this node a member of a cluster, once."`
+	Server         serverCmd         `cmd:"" help:"Run the node that init or join made."`
+	Status         statusCmd         `cmd:"" help:"Tell how a node is. The exit code is 0 only if it serves."`
+	Members        membersCmd        `cmd:"" help:"List the members of the cluster."`
+	Token          tokenCmd          `cmd:"" help:"Make join tokens."`
+	Leave          leaveCmd          `cmd:"" help:"Make a node leave the cluster for good. Stopping a server is not leaving."`
+	RemovePeer     removePeerCmd     `cmd:"" help:"Remove a dead member for good."`
+	RootCredential rootCredentialCmd `cmd:"" help:"Replace root credentials."`
+	CA             caCmd             `cmd:"" name:"ca" help:"Print the API CA, for AWS_CA_BUNDLE."`
+	Config         configCmd         `cmd:"" help:"Look at a node's configuration."`
+	Version        versionCmd        `cmd:"" help:"Print the version."`
 }
 
 // The exit codes.
@@ -26,6 +38,12 @@ const (
 	exitOK     = 0
 	exitFailed = 1
 	exitUsage  = 2
+	// exitRefused tells that the cluster decided against it: nothing was done.
+	exitRefused = 3
+	// exitUnknown tells that nobody can say whether it was done.
+	exitUnknown = 4
+	// exitNotConfigured tells that there is no node in the data directory.
+	exitNotConfigured = 78
 )
 
 // exitError is an error that decides the exit code.
@@ -49,9 +67,10 @@ func main() {
 // returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) (code int) {
 	var c cli
+	file := newFileResolver()
 	parser, err := kong.New(&c, kong.Name("kmsd"), kong.Writers(stdout, stderr),
 		kong.Description("A key management service with the API of AWS KMS."),
-		kong.Exit(func(int) { panic(errHelp) }))
+		kong.Resolvers(file), kong.WithBeforeResolve(file.load), kong.Exit(func(int) { panic(errHelp) }))
 	if err != nil {
 		panic("kmsd: command line: " + err.Error())
 	}
@@ -69,7 +88,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (code int
 		return exitUsage
 	}
 	command.BindTo(ctx, (*context.Context)(nil))
-	err = command.Run(&streams{stdout, stderr})
+	err = command.Run(&streams{os.Stdin, stdout, stderr})
 	var exit *exitError
 	switch {
 	case err == nil:
@@ -85,6 +104,3 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (code int
 
 // errHelp unwinds the parser when it has printed the help.
 var errHelp = errors.New("help was printed")
-
-// streams are where a command writes.
-type streams struct{ out, err io.Writer }

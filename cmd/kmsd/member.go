@@ -2,13 +2,15 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
-	"path/filepath"
+	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -20,7 +22,9 @@ import (
 	"github.com/kmsd/kmsd/crypto/seal"
 	"github.com/kmsd/kmsd/httpapi"
 	"github.com/kmsd/kmsd/iam/sigv4"
+	"github.com/kmsd/kmsd/internal/apitls"
 	"github.com/kmsd/kmsd/service"
+	"github.com/kmsd/kmsd/service/adminapi"
 	"github.com/kmsd/kmsd/service/iamapi"
 	"github.com/kmsd/kmsd/service/kmsapi"
 )
@@ -37,10 +41,27 @@ type memberConfig struct {
 	dataDir string
 	seal    seal.Sealer
 	// api is where the AWS API is served; metrics, where Prometheus scrapes.
-	api, metrics net.Listener
-	clusterAddr  string
-	resolve      func(nodeID string) (addr string, ok bool)
-	log          *slog.Logger
+	api     []net.Listener
+	metrics net.Listener
+	// socket is the path of the admin socket; empty for no admin API.
+	socket string
+	// secure serves the API over TLS, under the names; false for plain HTTP.
+	secure  bool
+	tls     tlsConfig
+	names   apitls.Hosts
+	proxies []netip.Prefix
+	// drainTime is how long /readyz is red before the node leaves its cluster.
+	drainTime time.Duration
+	// warnings are shown by status as long as the node runs.
+	warnings []string
+	// clusterAddr is where the cluster port listens; advertise and apiAddress are
+	// what the other members are told.
+	clusterAddr, advertise, apiAddress string
+	// resolve finds members' cluster ports; nil means by what the cluster knows.
+	resolve   func(nodeID string) (addr string, ok bool)
+	auditDir  string
+	auditSync bool
+	log       *slog.Logger
 }
 
 // member is one running node: the cluster's node, the service on it and the
@@ -50,11 +71,15 @@ type member struct {
 	node    *cluster.Node
 	trail   *audit.Log
 	service *service.Service
+	source  *apitls.Source // of the API's certificate; nil for plain HTTP
 	api     *httpapi.Server
 	metrics *http.Server
+	admin   *net.UnixListener // nil without an admin socket
 
-	served sync.WaitGroup
-	failed chan error // the first reason why the member cannot go on
+	draining atomic.Bool // load balancers are told to go elsewhere
+	served   sync.WaitGroup
+	ending   context.CancelFunc // ends what runs beside the listeners
+	failed   chan error         // the first reason why the member cannot go on
 }
 
 // openMember opens the node in a data directory. serve must follow.
@@ -63,7 +88,8 @@ func openMember(ctx context.Context, cfg memberConfig) (_ *member, err error) {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.node, err = cluster.Open(ctx, cluster.Config{
-		DataDir: cfg.dataDir, Seal: cfg.seal, ListenAddr: cfg.clusterAddr, Resolve: cfg.resolve, Logger: cfg.log, Registerer: registry,
+		DataDir: cfg.dataDir, Seal: cfg.seal, ListenAddr: cfg.clusterAddr, Advertise: cfg.advertise, APIAddress: cfg.apiAddress,
+		Gossip: cfg.advertise != "", Resolve: cfg.resolve, Logger: cfg.log, Registerer: registry,
 	})
 	if err != nil {
 		return nil, err
@@ -73,28 +99,83 @@ func openMember(ctx context.Context, cfg memberConfig) (_ *member, err error) {
 			err = errors.Join(err, m.stop(ctx))
 		}
 	}()
-	m.trail, err = audit.Open(audit.Config{Dir: filepath.Join(cfg.dataDir, "audit"), Logger: cfg.log, Registerer: registry})
+	m.trail, err = audit.Open(audit.Config{Dir: cfg.auditDir, Sync: cfg.auditSync, Logger: cfg.log, Registerer: registry})
 	if err != nil {
 		return nil, fmt.Errorf("opening the audit log: %w", err)
 	}
+	err = m.openAPI(registry)
+	return m, err
+}
+
+// openAPI makes the service and the servers in front of it.
+func (m *member) openAPI(registry *prometheus.Registry) (err error) {
+	cfg := &m.cfg
 	rows := append(kmsapi.Rows(kmsapi.Config{Keyring: m.node.Keyring(), Materials: kmscrypto.NewMaterialCache(cachedMaterials)}), iamapi.Rows()...)
+	rows = append(rows, adminapi.Rows(adminapi.Config{Node: adminNode{m}, Keyring: m.node.Keyring()})...)
 	m.service = service.New(service.Config{
 		Cluster: m.node, Keys: m.node.Keyring(), Trail: m.trail, Rows: rows, Logger: cfg.log, Now: time.Now,
 	})
+	var secured *tls.Config
+	if cfg.secure {
+		if m.source, err = m.certificates(registry); err != nil {
+			return err
+		}
+		secured = m.source.TLS()
+	}
+	var admin httpapi.Admin
+	if cfg.socket != "" {
+		admin = httpapi.WrapAdmin(m.service)
+	}
 	m.api, err = httpapi.New(httpapi.Config{
 		Backend: httpapi.Wrap(m.service), Verifier: sigv4.NewVerifier(cachedSigningKeys), Logger: cfg.log, Registerer: registry,
+		Admin: admin, TLS: secured, ProxyCIDRs: cfg.proxies,
 	})
+	if err != nil {
+		return err
+	}
+	m.metrics = &http.Server{Handler: httpapi.MetricsHandler(registry), ReadHeaderTimeout: 5 * time.Second}
+	if cfg.socket != "" {
+		m.admin, err = httpapi.ListenAdmin(cfg.socket)
+	}
+	return err
+}
+
+// certificates returns the source of the API's certificate: the operator's files,
+// or else the API CA in the applied state.
+func (m *member) certificates(registry prometheus.Registerer) (*apitls.Source, error) {
+	cfg := apitls.Config{Logger: m.cfg.log, Registerer: registry}
+	if m.cfg.tls.Cert != "" {
+		return apitls.FromFiles(cfg, m.cfg.tls.Cert, m.cfg.tls.Key)
+	}
+	return apitls.FromAuthority(cfg, func() ([]byte, func() ([]byte, error), error) {
+		cert, err := m.node.APICertificate()
+		return cert, m.apiKey, err
+	}, m.cfg.names)
+}
+
+// apiKey opens the private key of the API CA.
+func (m *member) apiKey() ([]byte, error) {
+	authority, err := m.node.APIAuthority()
 	if err != nil {
 		return nil, err
 	}
-	m.metrics = &http.Server{Handler: httpapi.MetricsHandler(registry), ReadHeaderTimeout: 5 * time.Second}
-	return m, nil
+	return authority.MarshalKey()
 }
 
-// serve starts the listeners and returns.
-func (m *member) serve() {
+// serve starts the listeners and returns. What it starts ends with stop, not with
+// ctx.
+func (m *member) serve(ctx context.Context) {
 	m.node.Serve(cluster.Handlers{Execute: m.service.Execute, Lead: m.service.Lead})
-	m.served.Go(func() { m.note(m.api.Serve(m.cfg.api)) })
+	ctx, m.ending = context.WithCancel(context.WithoutCancel(ctx))
+	if m.source != nil {
+		m.served.Go(func() { m.source.Run(ctx) })
+	}
+	if m.admin != nil {
+		m.served.Go(func() { m.note(m.api.ServeAdmin(m.admin)) })
+	}
+	for _, l := range m.cfg.api {
+		m.served.Go(func() { m.note(m.api.Serve(l)) })
+	}
 	m.served.Go(func() {
 		if err := m.metrics.Serve(m.cfg.metrics); !errors.Is(err, http.ErrServerClosed) {
 			m.note(err)
@@ -152,6 +233,21 @@ func (m *member) watch(ctx context.Context) error {
 	}
 }
 
+// drain turns /readyz red and goes on serving for some time, so that load balancers
+// send nothing more before calls are refused.
+func (m *member) drain(ctx context.Context, d time.Duration) {
+	m.draining.Store(true)
+	m.api.Drain()
+	m.cfg.log.Info("node drains", "duration", d)
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	case <-m.node.Fatal():
+	}
+}
+
 // stop ends the member: no new calls, then what is under way, then leadership and
 // the node, last the audit log, which all of them write.
 func (m *member) stop(ctx context.Context) error {
@@ -162,6 +258,9 @@ func (m *member) stop(ctx context.Context) error {
 	errs = append(errs, m.node.Close(ctx))
 	if m.metrics != nil {
 		errs = append(errs, m.metrics.Close())
+	}
+	if m.ending != nil {
+		m.ending()
 	}
 	m.served.Wait()
 	if m.trail != nil {

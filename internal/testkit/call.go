@@ -75,6 +75,43 @@ func (s *Solo) Call(t testing.TB, who Caller, op string, body any) Answer {
 	return a
 }
 
+// Admin runs one call of the admin API.
+func (s *Solo) Admin(t testing.TB, who Caller, op, body string) Answer {
+	t.Helper()
+	a := s.Raw(t, who, "kmsd", op, body)
+	a.decode(t)
+	return a
+}
+
+// Local runs one call of the admin API as the admin socket's caller does.
+func (s *Solo) Local(t testing.TB, uid uint32, op, body string) Answer {
+	t.Helper()
+	return s.LocalIn(context.Background(), t, uid, op, body)
+}
+
+// LocalIn is Local with a context.
+func (s *Solo) LocalIn(ctx context.Context, t testing.TB, uid uint32, op, body string) Answer {
+	t.Helper()
+	a := s.with(ctx, s.Service.OpenLocal(ctx), kms.LocalOperator(uid), Root, "kmsd", op, body)
+	a.decode(t)
+	return a
+}
+
+// Anybody runs one call of the admin API without a caller.
+func (s *Solo) Anybody(t testing.TB, op, body string) Answer {
+	t.Helper()
+	a := s.In(s.Service.OpenLocal(context.Background()), kms.Principal{}, Root, "kmsd", op, body)
+	a.decode(t)
+	return a
+}
+
+func (a *Answer) decode(t testing.TB) {
+	t.Helper()
+	if a.Err == nil && a.Refusal == nil {
+		check(t, json.Unmarshal(a.Raw, &a.Body))
+	}
+}
+
 // Raw runs one call of any service with any body.
 func (s *Solo) Raw(t testing.TB, who Caller, serviceName, op, body string) Answer {
 	t.Helper()
@@ -91,8 +128,12 @@ func (s *Solo) Raw(t testing.TB, who Caller, serviceName, op, body string) Answe
 
 // In runs one call in a session that was opened before.
 func (s *Solo) In(session *service.Session, principal kms.Principal, who Caller, serviceName, op, body string) Answer {
+	return s.with(context.Background(), session, principal, who, serviceName, op, body)
+}
+
+func (s *Solo) with(ctx context.Context, session *service.Session, principal kms.Principal, who Caller, serviceName, op, body string) Answer {
 	a := Answer{RequestID: service.NewUUID()}
-	raw, err := session.Do(context.Background(), &service.Call{
+	raw, err := session.Do(ctx, &service.Call{
 		Service: serviceName, Operation: op, Body: []byte(body), Region: who.Region, Principal: principal,
 		Source: Source, RequestID: a.RequestID, InvocationID: who.Invocation,
 	})

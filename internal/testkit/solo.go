@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -16,6 +17,7 @@ import (
 	"github.com/kmsd/kmsd/fsm"
 	"github.com/kmsd/kmsd/kms"
 	"github.com/kmsd/kmsd/service"
+	"github.com/kmsd/kmsd/service/adminapi"
 	"github.com/kmsd/kmsd/service/iamapi"
 	"github.com/kmsd/kmsd/service/kmsapi"
 )
@@ -40,6 +42,10 @@ type Solo struct {
 	Keyring *crypto.Keyring
 	Service *service.Service
 	Trail   *Trail
+	// Member is the node below the admin API.
+	Member *Member
+	// Logger is what NewService gives the service; nil discards everything.
+	Logger *slog.Logger
 	// AuditDir is where the trail lies.
 	AuditDir string
 
@@ -93,7 +99,7 @@ func Start(t testing.TB) *Solo {
 // StartWith is Start with other replicated settings.
 func StartWith(t testing.TB, config *fsm.Config) *Solo {
 	t.Helper()
-	s := &Solo{Machine: fsm.New(), AuditDir: t.TempDir()}
+	s := &Solo{Machine: fsm.New(), Member: &Member{}, AuditDir: t.TempDir()}
 	s.now.Store(Began.UnixMilli())
 	s.Keyring = crypto.NewKeyring(ClusterID, crypto.NewRoot())
 	wrapped, err := s.Keyring.NewTerm(1)
@@ -111,9 +117,17 @@ func StartWith(t testing.TB, config *fsm.Config) *Solo {
 // NewService returns another service on the same state and trail, as the process
 // of a new leader has it.
 func (s *Solo) NewService() *service.Service {
-	rows := append(kmsapi.Rows(kmsapi.Config{Keyring: s.Keyring, Materials: crypto.NewMaterialCache(1000)}), iamapi.Rows()...)
+	rows := slices.Concat(
+		kmsapi.Rows(kmsapi.Config{Keyring: s.Keyring, Materials: crypto.NewMaterialCache(1000)}),
+		iamapi.Rows(),
+		adminapi.Rows(adminapi.Config{Node: s.Member, Keyring: s.Keyring}),
+	)
+	logger := s.Logger
+	if logger == nil {
+		logger = slog.New(slog.DiscardHandler)
+	}
 	return service.New(service.Config{
-		Cluster: s, Keys: s.Keyring, Trail: s.Trail, Rows: rows, Logger: slog.New(slog.DiscardHandler), Now: s.Now,
+		Cluster: s, Keys: s.Keyring, Trail: s.Trail, Rows: rows, Logger: logger, Now: s.Now,
 	})
 }
 

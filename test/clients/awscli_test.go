@@ -46,7 +46,7 @@ func (c awsCLI) command(node int, args ...string) *exec.Cmd {
 		args = append(args, "--endpoint-url", dev.endpoints[node])
 	}
 	cmd := exec.Command(c.path, args...)
-	cmd.Env = environment(c.region, "AWS_PAGER=")
+	cmd.Env = dev.environment(c.region, "AWS_PAGER=")
 	if !c.byFlag {
 		cmd.Env = append(cmd.Env, "AWS_ENDPOINT_URL="+dev.endpoints[node])
 	}

@@ -1,163 +1,63 @@
 package clients_test
 
 import (
-	"bufio"
 	"bytes"
-	"encoding/base64"
-	"encoding/json"
 	"net/http"
 	"os/exec"
 	"path/filepath"
 	"testing"
 )
 
-// python is a Python program that runs boto3, working in a Region of its own.
+// python is a Python program that runs boto3.
 type python struct {
-	region    string
+	*program
 	byEnv     bool // told its endpoint by AWS_ENDPOINT_URL
 	materials bool // knows the ids of key materials
-
-	in     *json.Encoder
-	out    *bufio.Scanner
-	stderr *bytes.Buffer
 }
-
-// call is a line of input of testdata/calls.py.
-type call struct {
-	Endpoint    string `json:"endpoint"`
-	Environment bool   `json:"environment"`
-	Service     string `json:"service"`
-	Operation   string `json:"operation"`
-	Params      object `json:"params,omitempty"`
-	Retries     object `json:"retries,omitempty"`
-	Paginate    int    `json:"paginate,omitempty"`
-	Presign     bool   `json:"presign,omitempty"`
-}
-
-// reply is a line of its output.
-type reply struct {
-	Result    object   `json:"result"`
-	Pages     []any    `json:"pages"`
-	Refusal   *refusal `json:"refusal"`
-	Failure   string   `json:"failure"`
-	Status    int      `json:"status"`
-	RequestID string   `json:"requestId"`
-	Retries   int      `json:"retries"`
-}
-
-// refusal is an error as botocore shows it: the exception's class, what is in its
-// response, and its text.
-type refusal struct{ Type, Code, Message, Text string }
 
 // startPython starts an interpreter, which ends with the test.
-func startPython(t *testing.T, interpreter, region string, byEnv bool) *python {
+func startPython(t *testing.T, at *cluster, interpreter, region string, byEnv bool) *python {
 	t.Helper()
-	p := &python{region: region, byEnv: byEnv, stderr: new(bytes.Buffer)}
 	cmd := exec.Command(interpreter, filepath.Join("testdata", "calls.py"))
-	cmd.Env = environment(region, "PYTHONDONTWRITEBYTECODE=1", "PYTHONWARNINGS=ignore")
-	cmd.Stderr = p.stderr
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = stdin.Close()
-		if err := cmd.Wait(); err != nil {
-			t.Errorf("%s: %v: %s", interpreter, err, p.stderr)
-		}
-	})
-	p.in, p.out = json.NewEncoder(stdin), bufio.NewScanner(stdout)
-	p.out.Buffer(nil, 1<<20)
+	cmd.Env = at.environment(region, "PYTHONDONTWRITEBYTECODE=1", "PYTHONWARNINGS=ignore")
 	var hello struct {
 		Boto3, Botocore string
 		Materials       bool
 	}
-	p.read(t, &hello)
-	p.materials = hello.Materials
+	p := startProgram(t, at, region, cmd, &hello)
 	t.Logf("%s: boto3 %s, botocore %s", interpreter, hello.Boto3, hello.Botocore)
-	return p
+	return &python{p, byEnv, hello.Materials}
 }
 
-func (p *python) read(t *testing.T, into any) {
-	t.Helper()
-	if !p.out.Scan() {
-		t.Fatalf("the Python program has ended: %v: %s", p.out.Err(), p.stderr)
-	}
-	if err := json.Unmarshal(p.out.Bytes(), into); err != nil {
-		t.Fatalf("%v: %q", err, p.out.Text())
-	}
-}
-
-// do runs a call, which the service must have answered.
-func (p *python) do(t *testing.T, c call) reply {
-	t.Helper()
-	c.Environment = p.byEnv
-	if err := p.in.Encode(c); err != nil {
-		t.Fatalf("%v: %s", err, p.stderr)
-	}
-	var r reply
-	p.read(t, &r)
-	if r.Failure != "" {
-		t.Fatalf("%s failed: %s", c.Operation, r.Failure)
-	}
-	return r
+// call is a call of KMS through a node.
+func (p *python) call(node int, operation string, params object) call {
+	return call{Endpoint: p.at.endpoints[node], Environment: p.byEnv, Service: "kms", Operation: operation, Params: params}
 }
 
 // kms runs a call of KMS through a node, which must succeed the first time.
 func (p *python) kms(t *testing.T, node int, operation string, params object) object {
 	t.Helper()
-	r := p.do(t, call{Endpoint: dev.endpoints[node], Service: "kms", Operation: operation, Params: params})
-	if r.Refusal != nil || r.Status != http.StatusOK || r.Retries != 0 || !uuid.ok(r.RequestID) {
-		t.Fatalf("%s: got %+v (%+v), want success without retries and a request id", operation, r, r.Refusal)
-	}
-	return r.Result
+	return p.succeed(t, p.call(node, operation, params))
 }
 
 // refused runs a call of KMS that must be refused in these words, typed where the
 // API model has the error.
 func (p *python) refused(t *testing.T, node int, class, code, message, operation string, params object) {
 	t.Helper()
-	r := p.do(t, call{Endpoint: dev.endpoints[node], Service: "kms", Operation: operation, Params: params})
-	want := refusal{class, code, message, "An error occurred (" + code + ") when calling the " + operation + " operation: " + message}
-	if r.Refusal == nil || *r.Refusal != want || r.Status != http.StatusBadRequest || !uuid.ok(r.RequestID) {
-		t.Fatalf("%s: got %+v\n(%+v)\nwant %+v", operation, r.Refusal, r, want)
-	}
-}
-
-// packed is bytes as a parameter; packedBytes and packedTime are the wanted forms
-// of results.
-func packed(b []byte) object {
-	return object{"$bytes": base64.StdEncoding.EncodeToString(b)}
-}
-
-var packedBytes = object{"$bytes": base64Text}
-
-var packedTime = object{"$time": recent}
-
-// size is the number of bytes of a packed result.
-func size(value any) int {
-	text, _ := value.(object)["$bytes"].(string)
-	b, _ := base64.StdEncoding.DecodeString(text)
-	return len(b)
+	text := "An error occurred (" + code + ") when calling the " + operation + " operation: " + message
+	p.refuse(t, p.call(node, operation, params), refusal{class, code, message, text})
 }
 
 func TestBoto3(t *testing.T) {
 	t.Parallel()
 	t.Run("debian", func(t *testing.T) {
 		t.Parallel()
-		testBoto3(t, startPython(t, debianPython, "eu-west-1", false))
+		testBoto3(t, startPython(t, dev, debianPython, "eu-west-1", false))
 	})
 	if path, ok := otherBoto3(); ok {
 		t.Run("path", func(t *testing.T) {
 			t.Parallel()
-			testBoto3(t, startPython(t, path, "ap-southeast-2", true))
+			testBoto3(t, startPython(t, dev, path, "ap-southeast-2", true))
 		})
 	}
 }
@@ -187,11 +87,11 @@ func testBoto3(t *testing.T, p *python) {
 // anybody may send, as EKS and Vault do.
 func botoIdentity(t *testing.T, p *python) {
 	for node := range nodes {
-		who := call{Endpoint: dev.endpoints[node], Service: "sts", Operation: "GetCallerIdentity"}
+		who := call{Endpoint: p.at.endpoints[node], Environment: p.byEnv, Service: "sts", Operation: "GetCallerIdentity"}
 		expect(t, "GetCallerIdentity", rootIdentity, p.do(t, who).Result)
 		who.Presign = true
 		url, _ := p.do(t, who).Result["URL"].(string)
-		resp, err := http.Get(url)
+		resp, err := p.at.http(t).Get(url)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -281,7 +181,9 @@ func botoDataKeys(t *testing.T, p *python, key string) {
 
 // botoLists reads the lists by boto3's paginators and by hand.
 func botoLists(t *testing.T, p *python, key string) {
-	pages := p.do(t, call{Endpoint: dev.endpoints[1], Service: "kms", Operation: "ListKeys", Paginate: 1}).Pages
+	list := p.call(1, "ListKeys", nil)
+	list.Paginate = 1
+	pages := p.do(t, list).Pages
 	if len(pages) != 2 {
 		t.Fatalf("ListKeys in pages of 1 gave %d pages, want 2: %v", len(pages), pages)
 	}

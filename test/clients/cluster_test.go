@@ -25,10 +25,11 @@ const (
 	stopLimit  = 20 * time.Second
 )
 
-// cluster is a running kmsd dev.
+// cluster is a cluster as clients see it; most tests use a running kmsd dev.
 type cluster struct {
 	endpoints           [nodes]string
 	accessKeyID, secret string
+	ca                  string // file with the certificate that endpoints with TLS are judged by
 
 	cmd  *exec.Cmd
 	log  string     // file with its standard error

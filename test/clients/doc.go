@@ -1,6 +1,7 @@
 // Package clients holds no code. Its tests run real clients of other people, the
-// AWS CLI, boto3 and the AWS SDK for Go, against a cluster of real kmsd processes,
-// and compare what they show with what AWS documents.
+// AWS CLI, boto3 and the AWS SDKs for Go and JavaScript, against a cluster of real kmsd processes,
+// and compare what they show with what AWS documents. One of them builds the cluster
+// by carrying out docs/operations.md, with HAProxy in front.
 //
 // It is a module of its own, so that kmsd depends on none of these clients. A
 // client that must be there and is missing fails the tests: none is skipped.

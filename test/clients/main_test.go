@@ -18,6 +18,9 @@ const (
 	debianPython = "/usr/bin/python3" // with package python3-boto3
 )
 
+// binaryPath is the program under test.
+var binaryPath string
+
 // dev is the cluster that all tests use. Tests keep apart by Region.
 var dev *cluster
 
@@ -39,14 +42,14 @@ func run(m *testing.M) (code int, err error) {
 		return 1, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	binary, err := build(dir)
+	binaryPath, err = build(dir)
 	if err != nil {
 		return 1, err
 	}
 	if err := ownEnvironment(dir); err != nil {
 		return 1, err
 	}
-	dev, err = start(binary, dir)
+	dev, err = start(binaryPath, dir)
 	if err != nil {
 		return 1, err
 	}
@@ -63,7 +66,10 @@ func mandatory() error {
 	if out, err := exec.Command(debianPython, "-c", "import boto3").CombinedOutput(); err != nil {
 		errs = append(errs, fmt.Errorf("boto3 must be installed for %s (apt-get install python3-boto3): %w: %s", debianPython, err, out))
 	}
-	return errors.Join(errs...)
+	if _, err := exec.LookPath("haproxy"); err != nil {
+		errs = append(errs, fmt.Errorf("HAProxy must be installed (apt-get install haproxy): %w", err))
+	}
+	return errors.Join(append(errs, installedJS())...)
 }
 
 // build makes the static binary of the module that this one lies in.
@@ -101,12 +107,15 @@ func ownEnvironment(dir string) error {
 	return errors.Join(errs...)
 }
 
-// environment is what a client gets: the process's own, the root user's
+// environment is what a client of the cluster gets: the process's own, the root user's
 // credential, the Region, and more settings.
-func environment(region string, more ...string) []string {
+func (c *cluster) environment(region string, more ...string) []string {
+	if c.ca != "" {
+		more = append(more, "AWS_CA_BUNDLE="+c.ca, "NODE_EXTRA_CA_CERTS="+c.ca)
+	}
 	return append(append(os.Environ(),
-		"AWS_ACCESS_KEY_ID="+dev.accessKeyID,
-		"AWS_SECRET_ACCESS_KEY="+dev.secret,
+		"AWS_ACCESS_KEY_ID="+c.accessKeyID,
+		"AWS_SECRET_ACCESS_KEY="+c.secret,
 		"AWS_REGION="+region,
 		"AWS_DEFAULT_REGION="+region,
 	), more...)

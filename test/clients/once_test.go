@@ -20,12 +20,12 @@ func TestExactlyOnceBotocore(t *testing.T) {
 	} {
 		t.Run("debian/"+name, func(t *testing.T) {
 			t.Parallel()
-			testOnce(t, startPython(t, debianPython, map[string]string{"legacy": "ca-central-1", "standard": "sa-east-1"}[name], false), retries)
+			testOnce(t, startPython(t, dev, debianPython, map[string]string{"legacy": "ca-central-1", "standard": "sa-east-1"}[name], false), retries)
 		})
 		if path, ok := otherBoto3(); ok {
 			t.Run("path/"+name, func(t *testing.T) {
 				t.Parallel()
-				testOnce(t, startPython(t, path, map[string]string{"legacy": "eu-north-1", "standard": "eu-south-1"}[name], true), retries)
+				testOnce(t, startPython(t, dev, path, map[string]string{"legacy": "eu-north-1", "standard": "eu-south-1"}[name], true), retries)
 			})
 		}
 	}
@@ -36,7 +36,7 @@ func testOnce(t *testing.T, p *python, retries object) {
 	lossy := func(operation string, params object) object {
 		t.Helper()
 		proxy.arm(lostReplies)
-		r := p.do(t, call{Endpoint: proxy.endpoint(), Service: "kms", Operation: operation, Params: params, Retries: retries})
+		r := p.do(t, call{Endpoint: proxy.endpoint(), Environment: p.byEnv, Service: "kms", Operation: operation, Params: params, Retries: retries})
 		if r.Refusal != nil || r.Status != http.StatusOK || r.Retries != lostReplies || proxy.losses() != lostReplies {
 			t.Fatalf("%s with %d replies lost: got %+v (%+v), want success after as many retries", operation, proxy.losses(), r, r.Refusal)
 		}

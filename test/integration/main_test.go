@@ -1,6 +1,7 @@
 package integration_test
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -21,7 +22,25 @@ var binary string
 
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
+// atOnce is how many tests run in parallel, unless -parallel says otherwise: they
+// wait for other processes most of the time.
+const atOnce = 4
+
+func setParallel() error {
+	flag.Parse()
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	if given {
+		return nil
+	}
+	return flag.Set("test.parallel", strconv.Itoa(atOnce))
+}
+
 func run(m *testing.M) int {
+	if err := setParallel(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	dir, err := os.MkdirTemp("", "kmsd-integration-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -85,9 +104,16 @@ func newRegion() string { return "eu-test-" + strconv.FormatInt(regions.Add(1), 
 // until polls ok, which a process decides, until it is true.
 func until(t *testing.T, what string, ok func() bool) {
 	t.Helper()
+	poll(t, 2*time.Millisecond, what, ok)
+}
+
+// poll is until for what is not asked more often than that, because each question
+// costs the processes some work.
+func poll(t *testing.T, every time.Duration, what string, ok func() bool) {
+	t.Helper()
 	deadline := time.NewTimer(patience)
 	defer deadline.Stop()
-	tick := time.NewTicker(2 * time.Millisecond)
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for !ok() {
 		select {

@@ -33,6 +33,8 @@ func command(args ...string) *process {
 	p := &process{cmd: exec.Command(binary, args...), stdout: newOutput(), stderr: newOutput(), ended: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = p.stdout, p.stderr
 	p.cmd.WaitDelay = endTime // should a child of the process hold its output
+	// The race detector would sleep for a second at each end.
+	p.cmd.Env = append(p.cmd.Env, "GORACE=atexit_sleep_ms=20")
 	for _, v := range os.Environ() {
 		if !strings.HasPrefix(v, "KMSD_") {
 			p.cmd.Env = append(p.cmd.Env, v)

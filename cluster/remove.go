@@ -1,0 +1,359 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/kmsd/kmsd/cluster/lease"
+	"github.com/kmsd/kmsd/fsm"
+	"github.com/kmsd/kmsd/kms"
+)
+
+// leaveDrain is how long a node that leaves goes on serving after it has said that
+// it is not ready.
+const leaveDrain = 5 * time.Second
+
+// healthyFor is how recently a voter must have answered to count as one that would
+// vote.
+const healthyFor = 2 * lease.Silence
+
+type removeRequest struct {
+	ID    string `cbor:"1,keyasint"`
+	Force bool   `cbor:"2,keyasint,omitempty"`
+	// Inc is set by a member that leaves and has stopped serving: its start counter.
+	Inc uint64 `cbor:"3,keyasint,omitempty"`
+	// Check asks only whether the removal would be refused.
+	Check bool `cbor:"4,keyasint,omitempty"`
+}
+
+// RemovePeer removes another member for good, dead or alive: nobody accepts its key
+// any more, every node closes its connections with it, and authority and gossip key
+// are replaced. Removing again what was removed succeeds.
+//
+// Refusals are *kms.Error: QuorumAtRiskException when the rest could not decide
+// anything (unless force), NotFoundException for an unknown node, ConflictException
+// for the leader itself, which leaves by Leave.
+func (n *Node) RemovePeer(ctx context.Context, id string, force bool) error {
+	_, err := n.ask(ctx, kindRemove, encodeCBOR(removeRequest{ID: id, Force: force}))
+	return err
+}
+
+func (l *leadership) leadRemove(ctx context.Context, from string, body []byte) ([]byte, uint64, error) {
+	var r removeRequest
+	if err := decodeCBOR(body, &r); err != nil || r.Inc > 0 && r.ID != from {
+		return nil, 0, errRequest
+	}
+	l.members.Lock()
+	defer l.members.Unlock()
+	index, err := l.remove(ctx, r)
+	nudge(l.attend)
+	return nil, index, err
+}
+
+// remove ends a membership. The order matters: Beats stop first, so that the member
+// serves nothing when the others stop waiting for it; then the state drops its key,
+// which also tells the next leader, should this one die, to finish; then Raft's
+// configuration follows.
+func (l *leadership) remove(ctx context.Context, r removeRequest) (uint64, error) {
+	if err := l.settle(ctx); err != nil {
+		return 0, err
+	}
+	view := l.n.machine.View()
+	if removed, ok := view.Removed(r.ID); ok {
+		return removed.ModIndex, nil
+	}
+	if err := l.mayRemove(ctx, view, r); err != nil || r.Check {
+		return 0, err
+	}
+	if err := l.silence(ctx, r); err != nil {
+		l.resume(r.ID)
+		return 0, err
+	}
+	index, err := l.strike(ctx, r.ID)
+	if err != nil {
+		l.resume(r.ID)
+		return 0, err
+	}
+	return index, l.expel(ctx, r.ID)
+}
+
+// mayRemove refuses what cannot or should not be.
+func (l *leadership) mayRemove(ctx context.Context, view *fsm.View, r removeRequest) error {
+	if _, ok := view.Node(r.ID); !ok {
+		return &kms.Error{Code: kms.CodeNotFound, Message: fmt.Sprintf("The node %.64q is not a member of this cluster.", r.ID)}
+	}
+	if r.ID == l.n.id {
+		return &kms.Error{Code: kms.CodeConflict, Message: "The node " + r.ID + " leads the cluster. Let it leave instead."}
+	}
+	config, err := l.servers()
+	if err != nil {
+		return err
+	}
+	if r.Force {
+		return nil
+	}
+	l.hear(ctx, config)
+	if voters, healthy := l.without(config, r.ID); 2*healthy <= voters {
+		return &kms.Error{Code: kms.CodeQuorum, Message: fmt.Sprintf(
+			"Without the node %s only %d of %d voting nodes would answer, which could decide nothing. Nothing was changed.", r.ID, healthy, voters)}
+	}
+	return nil
+}
+
+// hear waits until every member has answered a Beat of this term, or has had the
+// time to: a leader that was just elected does not know yet who is healthy.
+func (l *leadership) hear(ctx context.Context, config map[string]bool) {
+	for {
+		open, now := false, l.n.clock.Boot()
+		for _, m := range l.known() {
+			_, member := config[m.ID]
+			open = open || member && !m.Any && now-m.Heard < healthyFor
+		}
+		if !open || !sleep(ctx, forwardPause) {
+			return
+		}
+	}
+}
+
+// without counts the voters but one, and those of them that answer.
+func (l *leadership) without(config map[string]bool, id string) (voters, healthy int) {
+	now := l.n.clock.Boot()
+	voters, healthy = 1, 1 // this node
+	for _, m := range l.known() {
+		if config[m.ID] && m.ID != id {
+			voters++
+			if m.Any && now-m.Heard < healthyFor {
+				healthy++
+			}
+		}
+	}
+	return voters, healthy
+}
+
+// silence stops the Beats to a member and waits until it has stopped serving.
+func (l *leadership) silence(ctx context.Context, r removeRequest) error {
+	l.stopBeats(r.ID)
+	l.n.mu.Lock()
+	if r.Inc > 0 {
+		l.lease.Goodbye(r.ID, r.Inc)
+	}
+	l.lease.Pause(r.ID, l.n.clock.Boot())
+	quiet := l.lease.Quiet(r.ID)
+	l.n.mu.Unlock()
+	l.advance()
+	for {
+		left := quiet - l.n.clock.Boot()
+		if left <= 0 {
+			return nil
+		}
+		if !sleep(ctx, min(left, time.Second)) {
+			return kms.ErrUnavailable
+		}
+	}
+}
+
+// resume sends Beats again to a member that stays after all.
+func (l *leadership) resume(id string) {
+	l.n.mu.Lock()
+	l.lease.Resume(id)
+	l.n.mu.Unlock()
+	if l.ctx.Err() == nil && (*l.beaters.Load())[id] == nil {
+		l.startBeats(id)
+	}
+}
+
+// strike takes a member out of the state. Before that, the state says that a
+// rotation is due: should this node die in between, the next leader makes it.
+func (l *leadership) strike(ctx context.Context, id string) (uint64, error) {
+	if err := l.announceRotation(ctx); err != nil {
+		return 0, err
+	}
+	authority, err := l.issuer()
+	if err != nil {
+		return 0, err
+	}
+	statement, err := authority.SignRemoval(id)
+	if err != nil {
+		return 0, err
+	}
+	l.members.nextFresh = false // also if nobody knows whether the removal is committed
+	index, err := l.n.decide(ctx, &fsm.NodeRemove{ID: id, Statement: statement}, nil)
+	if err != nil {
+		return 0, err
+	}
+	l.n.log.Info("the node was removed from the cluster", "node", id, "index", index)
+	return index, nil
+}
+
+// expel takes a node that is no member of the state out of Raft's configuration.
+func (l *leadership) expel(ctx context.Context, id string) error {
+	l.stopBeats(id)
+	err := l.configure(ctx, l.n.raft.RemoveServer(raft.ServerID(id), 0, enqueueTimeout))
+	if err != nil {
+		return fmt.Errorf("taking the node %s out of the configuration: %w: %w", id, kms.ErrOutcomeUnknown, err)
+	}
+	l.forget(id)
+	return nil
+}
+
+// ErrLeft is what FatalError gives, with exit code 0, when this node has left its
+// cluster.
+var ErrLeft = errors.New("this node has left its cluster")
+
+// Leave makes this node leave the cluster for good. It says that it is not ready
+// and goes on serving for a while, so that load balancers notice; hands its
+// leadership over; has itself removed; and then Fatal closes with exit code 0. Close
+// erases its keys and its log; REMOVED stays in the directory.
+//
+// It is refused with QuorumAtRiskException when the rest could not decide anything
+// and for the last member, unless force. After an error the node goes on as a
+// member.
+func (n *Node) Leave(ctx context.Context, force bool) error {
+	if !n.departing.TryLock() {
+		return &kms.Error{Code: kms.CodeConflict, Message: "The node is leaving already."}
+	}
+	defer n.departing.Unlock()
+	statement, err := n.leave(ctx, force)
+	n.draining.Store(false)
+	if err != nil {
+		n.leaving.Store(false)
+		return err
+	}
+	n.left.Store(true)
+	n.finish(statement, ErrLeft)
+	return nil
+}
+
+// leave returns the statement of removal, which is empty for the last member.
+func (n *Node) leave(ctx context.Context, force bool) ([]byte, error) {
+	alone := len(n.machine.View().Nodes()) == 1
+	switch {
+	case alone && !force:
+		return nil, &kms.Error{Code: kms.CodeQuorum, Message: "The node is the last one of its cluster: without it nothing is left. Nothing was changed."}
+	case alone:
+		return nil, nil
+	}
+	if !force { // refuse before anything is drained
+		if err := n.mayLeave(ctx); err != nil {
+			return nil, err
+		}
+	}
+	n.draining.Store(true)
+	if !sleep(ctx, n.cfg.hooks.drain) {
+		return nil, ctx.Err()
+	}
+	if err := n.resign(ctx); err != nil {
+		return nil, err
+	}
+	n.leaving.Store(true)
+	return n.depart(ctx, force)
+}
+
+// mayLeave asks whether the leaving of this node would be refused.
+func (n *Node) mayLeave(ctx context.Context) error {
+	if l := n.lead.Load(); l != nil {
+		return l.mayLeave(ctx)
+	}
+	_, err := n.ask(ctx, kindRemove, encodeCBOR(removeRequest{ID: n.id, Check: true}))
+	return err
+}
+
+// mayLeave refuses the leaving of this node, the leader, when the rest could not
+// decide anything.
+func (l *leadership) mayLeave(ctx context.Context) error {
+	config, err := l.servers()
+	if err != nil {
+		return err
+	}
+	l.hear(ctx, config)
+	voters, healthy := l.without(config, l.n.id)
+	voters, healthy = voters-1, healthy-1
+	if voters == 0 {
+		for _, m := range l.known() {
+			if l.keepsUp(m, l.n.clock.Boot()) {
+				return nil // it will be given a vote
+			}
+		}
+	}
+	if 2*healthy <= voters {
+		return &kms.Error{Code: kms.CodeQuorum, Message: fmt.Sprintf(
+			"Without this node only %d of %d voting nodes would answer, which could decide nothing. Nothing was changed.", healthy, voters)}
+	}
+	return nil
+}
+
+// resign hands the leadership over, if this node has it, and waits until another
+// node leads.
+func (n *Node) resign(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, transferLimit)
+	defer cancel()
+	var handed *leadership // the term that was handed over
+	var err error
+	for {
+		l := n.lead.Load()
+		if l == nil && n.knownLeader() != n.id {
+			return nil
+		}
+		if l != nil && l != handed {
+			if err = l.handOn(ctx); err == nil {
+				handed = l
+			}
+		}
+		if !sleep(ctx, forwardPause) {
+			return fmt.Errorf("%w: handing the leadership over: %v", kms.ErrUnavailable, err)
+		}
+	}
+}
+
+// handOn gives the leadership to another voter; if there is none, a member that
+// keeps up is given a vote before.
+func (l *leadership) handOn(ctx context.Context) error {
+	l.members.Lock()
+	defer l.members.Unlock()
+	config, err := l.servers()
+	if err != nil {
+		return err
+	}
+	if voters, _ := l.without(config, l.n.id); voters == 1 {
+		for _, m := range l.known() {
+			if l.keepsUp(m, l.n.clock.Boot()) {
+				if err := l.makeVoter(ctx, m.ID); err != nil {
+					return err
+				}
+				break
+			}
+		}
+	}
+	return l.n.await(ctx, l.n.raft.LeadershipTransfer())
+}
+
+// depart has the leader remove this node, which serves nothing any more. The leader
+// closes the connection when it has, so that the answer may be lost: the signed
+// statement tells then.
+func (n *Node) depart(ctx context.Context, force bool) ([]byte, error) {
+	request := encodeCBOR(removeRequest{ID: n.id, Force: force, Inc: n.inc})
+	ctx, cancel := context.WithTimeout(ctx, 2*forwardTimeout)
+	defer cancel()
+	for turn := 0; ; turn++ {
+		if err := n.resign(ctx); err != nil { // it may have been elected again
+			return nil, err
+		}
+		_, _, err := n.askOnce(ctx, turn, kindRemove, request, turn > 0)
+		var known *kms.Error
+		if errors.As(err, &known) {
+			return nil, known
+		}
+		for _, member := range n.others() {
+			if statement, bad := n.askRemoval(ctx, member); bad == nil && statement != nil {
+				return statement, nil
+			}
+		}
+		if !sleep(ctx, forwardPause) {
+			return nil, fmt.Errorf("%w: %v", kms.ErrOutcomeUnknown, err)
+		}
+	}
+}

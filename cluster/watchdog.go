@@ -1,0 +1,145 @@
+package cluster
+
+import (
+	"errors"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/kmsd/kmsd/cluster/lease"
+)
+
+const (
+	// measureEvery is how often the free space of the data directory is looked at.
+	measureEvery = time.Second
+	// unreadyBelow and refuseWrites are shares of the disk that are free, in percent:
+	// below the first, the node says that it is not ready; below the second, a leader
+	// proposes nothing.
+	unreadyBelow = 5
+	refuseWrites = 2
+	// maxSkew is how far a node's wall clock may be from the median of all. A node
+	// beyond it is not ready and does not go on leading.
+	maxSkew = 60 * time.Second
+	// skewPatience is how long a leader is beyond it before it hands over.
+	skewPatience = 2 * time.Second
+	// leastClocks is how many clocks there must be for a median to accuse anybody.
+	leastClocks = 3
+)
+
+// diskSpace is the room for the data directory, in bytes; 0 when it is not known.
+type diskSpace struct{ free, total uint64 }
+
+// below tells whether less than a percentage is free.
+func (d diskSpace) below(percent uint64) bool { return d.total > 0 && d.free/percent < d.total/100 }
+
+func statDisk(dir string) diskSpace {
+	var fs unix.Statfs_t
+	if err := unix.Statfs(dir, &fs); err != nil {
+		return diskSpace{}
+	}
+	return diskSpace{free: fs.Bavail * uint64(fs.Bsize), total: fs.Blocks * uint64(fs.Bsize)}
+}
+
+// disk returns what was measured last.
+func (n *Node) disk() diskSpace { return *n.space.Load() }
+
+func (n *Node) measureDisk() {
+	d := n.cfg.hooks.disk()
+	n.space.Store(&d)
+}
+
+// watchMachine measures the disk for as long as the node runs, and says when
+// thresholds are crossed.
+func (n *Node) watchMachine() {
+	var said uint64 // the threshold that was logged
+	for sleep(n.ctx, measureEvery) {
+		n.measureDisk()
+		var crossed uint64
+		switch d := n.disk(); {
+		case d.below(refuseWrites):
+			crossed = refuseWrites
+		case d.below(unreadyBelow):
+			crossed = unreadyBelow
+		}
+		if crossed != said && crossed > 0 {
+			n.log.Error("the disk of the data directory is nearly full", "free_bytes", n.disk().free, "below_percent", crossed)
+		}
+		said = crossed
+	}
+}
+
+var (
+	errDisk = errors.New("less than 5 % of the disk is free")
+	errSkew = errors.New("the wall clock differs from the other nodes' by more than 60 seconds")
+)
+
+// A clockReading is a wall clock's time and when it was taken, on this node's boot
+// clock.
+type clockReading struct {
+	wall int64 // milliseconds since 1970
+	at   time.Duration
+}
+
+// noteMedian takes what the leader says of the clocks.
+func (n *Node) noteMedian(wall int64) {
+	if wall == 0 {
+		n.median.Store(nil)
+		return
+	}
+	n.median.Store(&clockReading{wall, n.clock.Boot()})
+}
+
+// skew returns how far this node's wall clock is ahead of the median; 0 while that
+// is not known. It is as exact as a Beat is fast.
+func (n *Node) skew() time.Duration {
+	m := n.median.Load()
+	if m == nil {
+		return 0
+	}
+	return time.Duration(n.clock.Wall().UnixMilli()-m.wall)*time.Millisecond - (n.clock.Boot() - m.at)
+}
+
+// median returns the median of the members' wall clocks now, or 0 while too few
+// are known. With two, nobody could say which is wrong.
+func (l *leadership) median() int64 {
+	now := l.n.clock.Boot()
+	clocks := []int64{l.n.clock.Wall().UnixMilli()}
+	for _, m := range l.known() {
+		if m.Any && now-m.Heard < lease.Silence {
+			clocks = append(clocks, m.Last.Wall+(now-m.Heard).Milliseconds())
+		}
+	}
+	if len(clocks) < leastClocks {
+		return 0
+	}
+	slices.Sort(clocks)
+	middle := len(clocks) / 2
+	if len(clocks)%2 == 1 {
+		return clocks[middle]
+	}
+	return clocks[middle-1] + (clocks[middle]-clocks[middle-1])/2
+}
+
+// watchSkew hands the leadership over when this node's wall clock, which stamps all
+// commands, is not like the others'. The membership's lock is held.
+func (l *leadership) watchSkew() {
+	l.n.noteMedian(l.median())
+	now := l.n.clock.Boot()
+	switch skew := l.n.skew(); {
+	case skew.Abs() <= maxSkew:
+		l.members.skewed = 0
+		return
+	case l.members.skewed == 0:
+		l.members.skewed = now
+		return
+	case now-l.members.skewed < skewPatience:
+		return
+	default:
+		l.members.skewed = 0
+		l.n.log.Error("handing the leadership over: the wall clock differs from the other nodes'", "ahead", skew)
+	}
+	if err := l.n.await(l.ctx, l.n.raft.LeadershipTransfer()); err != nil && l.ctx.Err() == nil {
+		l.n.log.Error("handing the leadership over", "err", err)
+	}
+}

@@ -1,0 +1,134 @@
+package main
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/kmsd/kmsd/cluster"
+	"github.com/kmsd/kmsd/fsm"
+	"github.com/kmsd/kmsd/service/adminapi"
+	"github.com/kmsd/kmsd/wire/admin"
+)
+
+// adminNode is a member as the admin API sees it.
+type adminNode struct{ *member }
+
+var _ adminapi.Node = adminNode{}
+
+const (
+	// roleWait bounds the question to the leader which role this node has.
+	roleWait = time.Second
+	// lowDisk and farClock are where warnings begin: percent of the data directory's
+	// volume, and the distance from the median of the members' wall clocks.
+	lowDisk  = 10
+	farClock = time.Second
+	// endingCertificate is how long before its end the node's certificate is worth a
+	// warning: it is renewed long before.
+	endingCertificate = 3 * 24 * time.Hour
+)
+
+// Status implements adminapi.Node. It answers also when the node can not serve.
+func (n adminNode) Status(ctx context.Context) (*admin.GetStatusResponse, error) {
+	s := n.node.Status()
+	index, digest := n.node.Digest()
+	out := &admin.GetStatusResponse{
+		ClusterID: s.ClusterID, NodeID: s.NodeID, Release: thisVersion().Version, ClusterVersion: n.clusterVersion(ctx),
+		Role: n.role(ctx, &s), LeaderID: s.LeaderID, Term: s.Term, Applied: s.Applied, Stable: s.Stable,
+		StateDigest: hex.EncodeToString(digest[:]), DigestIndex: index, Starts: s.Starts,
+		Seal: s.SealKind, DiskFree: s.DiskFree, DiskSize: s.DiskTotal, WallOffset: s.ClockAhead.Milliseconds(),
+		CertificateExpires: s.CertificateEnds, Warnings: n.warn(&s),
+	}
+	if err := n.service.Ready(ctx); err != nil {
+		out.NotReady = append(out.NotReady, err.Error())
+	}
+	if n.draining.Load() {
+		out.NotReady = append(out.NotReady, errDraining.Error())
+	}
+	out.Ready = len(out.NotReady) == 0
+	return out, nil
+}
+
+// clusterVersion is that of the replicated state, 0 while it is not known.
+func (n adminNode) clusterVersion(ctx context.Context) uint32 {
+	ctx, cancel := context.WithCancel(ctx)
+	cancel() // now or not at all
+	view, err := n.node.View(ctx)
+	if err != nil {
+		return 0
+	}
+	return view.Meta().ClusterVersion
+}
+
+// role asks the leader what this node is, if there is one.
+func (n adminNode) role(ctx context.Context, s *cluster.Status) string {
+	switch {
+	case s.Leads:
+		return admin.RoleLeader
+	case s.LeaderID == "":
+		return admin.RoleUnknown
+	}
+	ctx, cancel := context.WithTimeout(ctx, roleWait)
+	defer cancel()
+	members, _ := n.node.Members(ctx) // without an answer the role stays unknown
+	for _, m := range members {
+		if m.ID == s.NodeID {
+			return m.Role
+		}
+	}
+	return admin.RoleUnknown
+}
+
+// warn lists what an operator should end.
+func (n adminNode) warn(s *cluster.Status) []string {
+	out := append([]string(nil), n.cfg.warnings...)
+	if s.DiskTotal > 0 && s.DiskFree < s.DiskTotal/100*lowDisk {
+		out = append(out, fmt.Sprintf("less than %d %% of the data directory's volume is free", lowDisk))
+	}
+	if s.ClockAhead.Abs() > farClock {
+		out = append(out, fmt.Sprintf("the wall clock is %v off the members' median", s.ClockAhead))
+	}
+	if !s.CertificateEnds.IsZero() && time.Until(s.CertificateEnds) < endingCertificate {
+		out = append(out, "the node's certificate ends "+s.CertificateEnds.UTC().Format(time.RFC3339)+" and was not renewed")
+	}
+	return out
+}
+
+// Members implements adminapi.Node.
+func (n adminNode) Members(ctx context.Context) ([]admin.Member, error) {
+	list, err := n.node.Members(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]admin.Member, len(list))
+	for i, m := range list {
+		out[i] = admin.Member{
+			MemberID: m.ID, Address: m.Address, APIAddress: m.APIAddress, Role: m.Role, Healthy: m.Healthy, Version: m.Version,
+		}
+		if m.Role != cluster.RoleAdmitted {
+			silent := m.SilentFor.Milliseconds()
+			out[i].LastContact, out[i].Lag = &silent, &m.Lag
+		}
+	}
+	return out, nil
+}
+
+// Leave implements adminapi.Node.
+func (n adminNode) Leave(ctx context.Context, force bool) error { return n.node.Leave(ctx, force) }
+
+// RemovePeer implements adminapi.Node.
+func (n adminNode) RemovePeer(ctx context.Context, id string, force bool) error {
+	return n.node.RemovePeer(ctx, id, force)
+}
+
+// NewToken implements adminapi.Node.
+func (n adminNode) NewToken(v *fsm.View, spec adminapi.TokenSpec) (adminapi.Token, error) {
+	text, create, err := cluster.NewJoinToken(v, fsm.JoinToken{
+		Created: spec.Created, Expires: spec.Expires, Uses: spec.Uses, CIDRs: spec.CIDRs, CreatedBy: spec.CreatedBy,
+	})
+	return adminapi.Token{ID: create.Token.ID, Text: text, Create: &create}, err
+}
+
+var errDraining = errors.New("the node is about to stop")

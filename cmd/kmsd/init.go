@@ -1,0 +1,141 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"math/big"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"filippo.io/age"
+
+	"github.com/kmsd/kmsd/cluster"
+	kmscrypto "github.com/kmsd/kmsd/crypto"
+	"github.com/kmsd/kmsd/fsm"
+	"github.com/kmsd/kmsd/internal/apitls"
+	"github.com/kmsd/kmsd/internal/durable"
+	"github.com/kmsd/kmsd/kms"
+)
+
+// initCmd is "kmsd init". It runs once, on the first node, while no server runs.
+type initCmd struct {
+	configFile
+	Config  Config `embed:""`
+	Account string `placeholder:"ID" help:"The operator account, 12 digits. Its root user may do everything. Default: random."`
+	JSON    bool   `help:"Print JSON."`
+}
+
+// Validate holds the rules that need more than one flag.
+func (c *initCmd) Validate() error {
+	if c.Account != "" && !kms.ValidAccount(c.Account) {
+		return errors.New("--account must be 12 digits")
+	}
+	return c.Config.validate()
+}
+
+// caFileName is where init leaves the API CA in the data directory.
+const caFileName = "api-ca.pem"
+
+// A founding is what init prints. The secrets in it are kept nowhere else in clear.
+type founding struct {
+	ClusterID         string `json:"clusterId"`
+	NodeID            string `json:"nodeId"`
+	Account           string `json:"accountId"`
+	AccessKeyID       string `json:"accessKeyId"`
+	SecretAccessKey   string `json:"secretAccessKey"`
+	RecoveryIdentity  string `json:"recoveryIdentity"`
+	RecoveryRecipient string `json:"recoveryRecipient"`
+	CAFile            string `json:"apiCaFile"`
+}
+
+// Run makes a cluster of one node.
+func (c *initCmd) Run(ctx context.Context, std *streams) error {
+	made, err := c.found(ctx)
+	if err != nil {
+		return fmt.Errorf("making the cluster: %w", err)
+	}
+	if c.JSON {
+		err = std.json(made)
+	} else {
+		err = c.show(std, made)
+	}
+	if err != nil {
+		return fmt.Errorf("the credentials could not be printed: remove %s and run kmsd init again: %w", c.Config.Data, err)
+	}
+	return nil
+}
+
+func (c *initCmd) found(ctx context.Context) (*founding, error) {
+	// Before the seal, which makes a file.
+	if err := mustBeEmpty(c.Config.Data); err != nil {
+		return nil, err
+	}
+	sealer, err := c.Config.openSeal(true)
+	if err != nil {
+		return nil, err
+	}
+	recovery, err := age.GenerateX25519Identity()
+	if err != nil {
+		return nil, fmt.Errorf("making the recovery key pair: %w", err)
+	}
+	root, now := newCredential(), time.Now()
+	out := &founding{
+		Account: c.Account, AccessKeyID: root.id, SecretAccessKey: root.secret,
+		RecoveryIdentity: recovery.String(), RecoveryRecipient: recovery.Recipient().String(),
+		CAFile: filepath.Join(c.Config.Data, caFileName),
+	}
+	if out.Account == "" {
+		out.Account = newAccount()
+	}
+	var ca []byte
+	founded, err := cluster.Init(ctx, cluster.InitConfig{
+		Nodes: []cluster.InitNode{{
+			DataDir: c.Config.Data, Seal: sealer, Advertise: c.Config.Cluster.Advertise, APIAddress: c.Config.API.Advertise,
+		}},
+		Now: now,
+		Genesis: func(g *fsm.Genesis, keyring *kmscrypto.Keyring) error {
+			g.RecoveryRecipient = out.RecoveryRecipient
+			ca = apitls.EncodePEM(g.Authority.API.Cert)
+			return addOperator(g, keyring, out.Account, root, now)
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	out.ClusterID, out.NodeID = founded.ClusterID, founded.NodeIDs[0]
+	return out, durable.WriteFile(out.CAFile, ca)
+}
+
+// newAccount draws an account's id. It does not begin with 0, because tools take
+// such ids for numbers.
+func newAccount() string {
+	const least, span = 100_000_000_000, 900_000_000_000
+	n, err := rand.Int(rand.Reader, big.NewInt(span))
+	if err != nil {
+		panic("kmsd: the operating system's random numbers: " + err.Error())
+	}
+	return n.Add(n, big.NewInt(least)).String()
+}
+
+// show prints the founding for people.
+func (c *initCmd) show(std *streams, f *founding) error {
+	path, _ := c.Config.sealPath() // checked by Validate
+	var b strings.Builder
+	fmt.Fprintf(&b, "Cluster %s is made. %s holds its first node, %s.\n\n", f.ClusterID, c.Config.Data, f.NodeID)
+	fmt.Fprintf(&b, "Keep these: they are shown this once.\n\n")
+	fmt.Fprintf(&b, "  operator account    %s\n", f.Account)
+	fmt.Fprintf(&b, "  access key id       %s\n", f.AccessKeyID)
+	fmt.Fprintf(&b, "  secret access key   %s\n", f.SecretAccessKey)
+	fmt.Fprintf(&b, "  recovery identity   %s\n\n", f.RecoveryIdentity)
+	fmt.Fprintf(&b, "The access key is the operator account's root user. The recovery identity is for the day\n"+
+		"when every seal is lost: keep it offline. Who has it and a backup has every key.\n\n")
+	fmt.Fprintf(&b, "The key file of this node's seal is %s; without it the node does not start.\n", path)
+	fmt.Fprintf(&b, "The API CA, for AWS_CA_BUNDLE, is %s.\n\n", f.CAFile)
+	fmt.Fprintf(&b, "Start the node with kmsd server. For each other node, make a token with kmsd token create,\n"+
+		"give it to kmsd join --token TOKEN %s there, and start kmsd server.\n", c.Config.Cluster.Advertise)
+	_, err := std.out.Write([]byte(b.String()))
+	return err
+}

@@ -1,0 +1,77 @@
+package adminapi
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base32"
+	"encoding/base64"
+	"fmt"
+
+	"github.com/kmsd/kmsd/fsm"
+	"github.com/kmsd/kmsd/kms"
+	"github.com/kmsd/kmsd/service"
+	runtime "github.com/kmsd/kmsd/wire"
+	wire "github.com/kmsd/kmsd/wire/admin"
+)
+
+// newAccessKey draws an access key in AWS's form: "AKIA" and 16 characters of A–Z
+// and 2–7; a secret of 40 characters of the base64 alphabet, 240 bits.
+func newAccessKey() (id, secret string) {
+	var forID [10]byte
+	var forSecret [30]byte
+	_, _ = rand.Read(forID[:]) // never fails: it ends the process instead
+	_, _ = rand.Read(forSecret[:])
+	return "AKIA" + base32.StdEncoding.EncodeToString(forID[:]), base64.StdEncoding.EncodeToString(forSecret[:])
+}
+
+// resetRootCredential gives an account's root user a new access key. The command
+// deletes the old ones, perhaps also the one that signed this call.
+func (a *api) resetRootCredential(_ context.Context, r *service.Request, in *wire.ResetRootCredentialRequest) (fsm.Args, *wire.ResetRootCredentialResponse, error) {
+	if _, ok := r.View.Account(in.AccountID); !ok {
+		return nil, nil, &kms.Error{Code: kms.CodeNotFound, Message: "The account " + in.AccountID + " does not exist."}
+	}
+	id, secret := newAccessKey()
+	sealed, term, err := a.seal(id, secret)
+	if err != nil {
+		return nil, nil, fmt.Errorf("sealing a new credential: %w", err)
+	}
+	r.Record.ResponseElements.String("accessKeyId", id)
+	return fsm.ResetRootCredential{
+			Account: in.AccountID,
+			AccessKey: fsm.AccessKey{
+				ID: id, Account: in.AccountID, Type: kms.PrincipalRoot, UniqueID: in.AccountID,
+				Status: fsm.StatusActive, Created: r.Now, SecretTerm: term, Secret: sealed,
+			},
+		}, &wire.ResetRootCredentialResponse{
+			AccountID: in.AccountID, AccessKeyID: id, SecretAccessKey: runtime.SensitiveString(secret),
+		}, nil
+}
+
+// seal seals an access key's secret and tells under which term, also when the
+// keyring gets a new one meanwhile.
+func (a *api) seal(id, secret string) (sealed []byte, term uint32, err error) {
+	for {
+		term = a.keyring.Current()
+		sealed, err = a.keyring.Seal(service.SecretPurpose, id, []byte(secret))
+		if err != nil || a.keyring.Current() == term {
+			return sealed, term, err
+		}
+	}
+}
+
+// repeatRootCredential renders the reply that was lost between nodes from the
+// record: the secret is sealed there.
+func (a *api) repeatRootCredential(r *service.Request, once *fsm.Once) (*wire.ResetRootCredentialResponse, error) {
+	key, ok := r.View.AccessKey(made(once))
+	if !ok {
+		return nil, &kms.Error{Code: kms.CodeConflict, Message: "The credential was replaced by a later reset."}
+	}
+	secret, err := a.keyring.Open(service.SecretPurpose, key.ID, key.Secret)
+	if err != nil {
+		return nil, fmt.Errorf("opening the new credential: %w", err)
+	}
+	r.Record.ResponseElements.String("accessKeyId", key.ID)
+	return &wire.ResetRootCredentialResponse{
+		AccountID: key.Account, AccessKeyID: key.ID, SecretAccessKey: runtime.SensitiveString(secret),
+	}, nil
+}

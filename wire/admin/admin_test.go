@@ -1,0 +1,162 @@
+package admin_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/kmsd/kmsd/wire"
+	"github.com/kmsd/kmsd/wire/admin"
+)
+
+func ptr[T any](v T) *T { return &v }
+
+const memberID = "0b9c1f0e-1111-4a4a-8b8b-000000000001"
+
+// What each request takes, and that a client's encoding of it decodes to the same.
+func TestRequests(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		body string
+		want wire.Request
+	}{
+		{``, &admin.GetStatusRequest{}}, {` {} `, &admin.GetStatusRequest{}},
+		{``, &admin.ListMembersRequest{}}, {``, &admin.GetAuthorityRequest{}},
+		{``, &admin.CreateJoinTokenRequest{}},
+		{`{"ttlSeconds":null,"uses":null,"cidrs":null}`, &admin.CreateJoinTokenRequest{}},
+		{`{"ttlSeconds":1,"uses":100,"cidrs":[]}`, &admin.CreateJoinTokenRequest{TTLSeconds: ptr(1), Uses: ptr(100), CIDRs: []string{}}},
+		{`{"cidrs":["10.0.0.0\/8"],"ttlSeconds":86400}`, &admin.CreateJoinTokenRequest{TTLSeconds: ptr(86400), CIDRs: []string{"10.0.0.0/8"}}},
+		{``, &admin.LeaveClusterRequest{}},
+		{`{"force":false,"memberId":"` + memberID + `"}`, &admin.LeaveClusterRequest{MemberID: ptr(memberID), Force: ptr(false)}},
+		{`{"memberId":"` + memberID + `","force":true}`, &admin.RemoveMemberRequest{MemberID: memberID, Force: ptr(true)}},
+		{`{"accountId":"111122223333"}`, &admin.ResetRootCredentialRequest{AccountID: "111122223333"}},
+	} {
+		got := fresh(tt.want)
+		if err := got.Decode([]byte(tt.body)); err != nil {
+			t.Errorf("%T %s: %v", tt.want, tt.body, err)
+			continue
+		}
+		if diff := cmp.Diff(tt.want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", tt.body, diff)
+		}
+		text, err := json.Marshal(tt.want)
+		again := fresh(tt.want)
+		if err = errors.Join(err, again.Decode(text)); err != nil {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
+func fresh(v wire.Request) wire.Request {
+	switch v.(type) {
+	case *admin.GetStatusRequest:
+		return new(admin.GetStatusRequest)
+	case *admin.ListMembersRequest:
+		return new(admin.ListMembersRequest)
+	case *admin.GetAuthorityRequest:
+		return new(admin.GetAuthorityRequest)
+	case *admin.CreateJoinTokenRequest:
+		return new(admin.CreateJoinTokenRequest)
+	case *admin.LeaveClusterRequest:
+		return new(admin.LeaveClusterRequest)
+	case *admin.RemoveMemberRequest:
+		return new(admin.RemoveMemberRequest)
+	case *admin.ResetRootCredentialRequest:
+		return new(admin.ResetRootCredentialRequest)
+	}
+	panic("unknown request")
+}
+
+// Responses as text, typed by hand. A client reads back what was written, the
+// secrets, too.
+func TestResponses(t *testing.T) {
+	t.Parallel()
+	expires := time.Date(2026, 11, 24, 13, 0, 0, 345e6, time.UTC)
+	for _, tt := range []struct {
+		out  wire.Response
+		want string
+		into any
+	}{
+		{&admin.CreateJoinTokenResponse{TokenID: "id", Token: "kmsd1.secret", Expires: expires, Uses: 3},
+			`{"tokenId":"id","token":"kmsd1.secret","expires":"2026-11-24T13:00:00.345Z","uses":3}`, new(admin.CreateJoinTokenResponse)},
+		{&admin.ResetRootCredentialResponse{AccountID: "111122223333", AccessKeyID: "AKIA", SecretAccessKey: "a/+\"b"},
+			`{"accountId":"111122223333","accessKeyId":"AKIA","secretAccessKey":"a/+\"b"}`, new(admin.ResetRootCredentialResponse)},
+		{&admin.ListMembersResponse{Members: []admin.Member{}}, `{"members":[]}`, new(admin.ListMembersResponse)},
+		{&admin.LeaveClusterResponse{}, `{}`, new(admin.LeaveClusterResponse)},
+		{&admin.RemoveMemberResponse{}, `{}`, new(admin.RemoveMemberResponse)},
+		{&admin.GetAuthorityResponse{Certificate: "PEM\n"}, `{"certificate":"PEM\n"}`, new(admin.GetAuthorityResponse)},
+		{&admin.GetStatusResponse{NotReady: []string{"no leader"}, Warnings: []string{"disk"}, Role: admin.RoleUnknown, CertificateExpires: expires},
+			`{"clusterId":"","nodeId":"","release":"","clusterVersion":0,"ready":false,"notReady":["no leader"],"warnings":["disk"],"role":"unknown",
+			"term":0,"appliedIndex":0,"stableIndex":0,"starts":0,"seal":"","diskFreeBytes":0,"diskSizeBytes":0,"wallOffsetMilliseconds":0,
+			"certificateExpires":"2026-11-24T13:00:00.345Z"}`, new(admin.GetStatusResponse)},
+	} {
+		got := string(tt.out.AppendJSON([]byte("before")))
+		if want := "before" + strings.NewReplacer("\n\t\t\t", "").Replace(tt.want); got != want {
+			t.Errorf("got  %s\nwant %s", got, want)
+		}
+		if err := json.Unmarshal([]byte(strings.TrimPrefix(got, "before")), tt.into); err != nil {
+			t.Errorf("%s: %v", got, err)
+		}
+		if diff := cmp.Diff(any(tt.out), tt.into); diff != "" {
+			t.Errorf("read back (-want +got):\n%s", diff)
+		}
+	}
+}
+
+// No way of printing but AppendJSON shows a secret.
+func TestSecretsAreHidden(t *testing.T) {
+	t.Parallel()
+	for _, v := range []any{
+		admin.CreateJoinTokenResponse{Token: "canary"}, &admin.ResetRootCredentialResponse{SecretAccessKey: "canary"},
+	} {
+		text, err := json.Marshal(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if all := fmt.Sprintf("%s %v %+v %#v", text, v, v, v); strings.Contains(all, "canary") {
+			t.Errorf("got %s", all)
+		}
+	}
+}
+
+// What decodes is within the bounds; what does not leaves nothing behind.
+func FuzzDecode(f *testing.F) {
+	f.Add([]byte(`{"ttlSeconds":60,"uses":2,"cidrs":["10.0.0.0/8"],"memberId":"` + memberID + `","force":true,"accountId":"111122223333"}`))
+	f.Add([]byte(`{"uses":1,"uses":1}`))
+	f.Add([]byte(`{"memberId":"` + memberID + `"}`))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		var token admin.CreateJoinTokenRequest
+		if err := token.Decode(body); err != nil {
+			wantKind(t, err)
+			if token.TTLSeconds != nil || token.Uses != nil || token.CIDRs != nil {
+				t.Errorf("refused and kept: %+v", token)
+			}
+		} else if (token.Uses != nil && (*token.Uses < 1 || *token.Uses > 100)) ||
+			(token.TTLSeconds != nil && (*token.TTLSeconds < 1 || *token.TTLSeconds > 86400)) || len(token.CIDRs) > 32 {
+			t.Errorf("took %+v", token)
+		}
+		var member admin.RemoveMemberRequest
+		if err := member.Decode(body); err != nil {
+			wantKind(t, err)
+			if member != (admin.RemoveMemberRequest{}) {
+				t.Errorf("refused and kept: %+v", member)
+			}
+		} else if len(member.MemberID) != 36 {
+			t.Errorf("took %+v", member)
+		}
+	})
+}
+
+func wantKind(t *testing.T, err error) {
+	t.Helper()
+	var serialization *wire.SerializationError
+	var constraint *wire.ConstraintError
+	if !errors.As(err, &serialization) && !errors.As(err, &constraint) {
+		t.Errorf("got %T: %v", err, err)
+	}
+}
