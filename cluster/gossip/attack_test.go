@@ -12,6 +12,7 @@ func TestPacketsOfOthersAreDropped(t *testing.T) {
 	t.Parallel()
 	a, b := start(t, node1, nil), start(t, node2, nil)
 	b.join(t, a)
+	await(t, "a knows b", func() bool { return a.sees(node2) })
 	dead := deadMessage(node2, node2, 1000)
 	for _, tt := range []struct {
 		name, reason string

@@ -174,6 +174,8 @@ func (n *node) stop() {
 	})
 }
 
+// join joins the others. What they say is known to n when it returns; that they
+// know n is to be awaited, because they merge after they have answered.
 func (n *node) join(t *testing.T, others ...*node) {
 	t.Helper()
 	var addrs []string

@@ -11,6 +11,9 @@ func TestKeysRotateWhileRunning(t *testing.T) {
 	nodes := []*node{start(t, node1, nil), start(t, node2, nil), start(t, node3, nil)}
 	nodes[1].join(t, nodes[0])
 	nodes[2].join(t, nodes[0])
+	for _, n := range nodes {
+		await(t, "all know each other", func() bool { return n.sees(node1) && n.sees(node2) && n.sees(node3) })
+	}
 	received := func(n *node) float64 { return n.metric(t, "kmsd_gossip_packets_received_total", "") }
 	// exchange waits until every node has had packets under the present keys.
 	exchange := func() {
