@@ -47,10 +47,7 @@ func (c CreateAlias) check() error {
 }
 
 func createAlias(t *txn, c *CreateAlias) (*kms.Error, error) {
-	k, refusal := t.key(c.Account, c.Region, c.KeyID)
-	if refusal == nil {
-		refusal = refuseState(k, kms.PendingDeletion, kms.PendingReplicaDeletion)
-	}
+	k, refusal := t.livingKey(c.Account, c.Region, c.KeyID)
 	if refusal != nil {
 		return refusal, nil
 	}
@@ -93,10 +90,7 @@ func updateAlias(t *txn, c *UpdateAlias) (*kms.Error, error) {
 	if refusal != nil {
 		return refusal, nil
 	}
-	k, refusal := t.key(c.Account, c.Region, c.KeyID)
-	if refusal == nil {
-		refusal = refuseState(k, kms.PendingDeletion, kms.PendingReplicaDeletion)
-	}
+	k, refusal := t.livingKey(c.Account, c.Region, c.KeyID)
 	if refusal == nil && k.ID != a.KeyID {
 		refusal = t.checkMove(a, k)
 	}

@@ -48,7 +48,7 @@ func init() {
 		tableAccessKeys: {"accessKeys", blank[AccessKey], accessKeyPlaces},
 		tablePolicies:   {"policies", blank[policy], nil},
 		tableKeys:       {"keys", blank[Key], keyPlaces},
-		tableMaterials:  {"materials", blank[Material], nil},
+		tableMaterials:  {"materials", blank[Material], materialPlaces},
 		tableTags:       {"tags", blank[tagSet], nil},
 		tableAliases:    {"aliases", blank[Alias], aliasPlaces},
 		tableOnce:       {"once", blank[Once], oncePlaces},

@@ -33,6 +33,15 @@ const (
 	TypeSetGossipKeys       Type = 18
 	TypeResetRootCredential Type = 19
 	TypeVersionBump         Type = 20
+	TypeScheduleKeyDeletion Type = 21
+	TypeCancelKeyDeletion   Type = 22
+	TypeDeleteKey           Type = 23
+	TypeSetKeyDescription   Type = 24
+	TypeTagKey              Type = 25
+	TypeUntagKey            Type = 26
+	TypeSetKeyRotation      Type = 27
+	TypeRotateKeyOnDemand   Type = 28
+	TypeRotateKey           Type = 29
 )
 
 const (

@@ -44,6 +44,15 @@ var goldens = []fsm.Args{
 	fsm.SetGossipKeys{GossipKeys: gossipKeys()},
 	resetRoot("AKIAI44QH8DHBEXAMPLE"),
 	fsm.VersionBump{Version: 2},
+	scheduleDeletion(1, start+7*day),
+	fsm.CancelKeyDeletion{Account: account, Region: region, KeyID: keyID(1)},
+	fsm.DeleteKey{Account: account, Region: region, KeyID: keyID(1), DeletionDate: start + 7*day},
+	fsm.SetKeyDescription{Account: account, Region: region, KeyID: keyID(1), Description: "another"},
+	tagKey(1, "env", "prod"),
+	fsm.UntagKey{Account: account, Region: region, KeyID: keyID(1), Keys: []string{"env", "absent"}},
+	rotateEvery(1, 90),
+	onDemand(1),
+	rotate(1, 1, kms.RotationAutomatic, start+90*day),
 }
 
 // genesisGoldens are more values of the genesis, by the suffixes of their files:

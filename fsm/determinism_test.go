@@ -154,7 +154,7 @@ func (g *generator) command(m *fsm.Machine, step int) fsm.Command {
 	}
 	var key fsm.ReqKey
 	if g.rng.IntN(3) > 0 {
-		key[0], key[1] = 1, byte(g.rng.IntN(200))
+		key[0], key[1] = 1, byte(g.rng.IntN(60))
 	}
 	return command(g.t, key, meta, args)
 }
@@ -162,8 +162,11 @@ func (g *generator) command(m *fsm.Machine, step int) fsm.Command {
 func (g *generator) args(m *fsm.Machine) fsm.Args {
 	i, j := 1+g.rng.IntN(12), 1+g.rng.IntN(12)
 	name := strconv.Itoa(g.rng.IntN(15))
-	if g.rng.IntN(3) == 0 {
+	switch g.rng.IntN(6) {
+	case 0, 1:
 		return g.memberArgs()
+	case 2, 3:
+		return g.lifeArgs()
 	}
 	switch g.rng.IntN(12) {
 	case 0, 1:
@@ -190,6 +193,48 @@ func (g *generator) args(m *fsm.Machine) fsm.Args {
 		return fsm.HashCheck{PrevIndex: index, PrevDigest: digest}
 	}
 	return fsm.LeaderOpen{Term: 1 + g.rng.Uint64N(100), NodeID: "node-a"}
+}
+
+// lifeArgs draws commands of a key's life, in which what is due comes about.
+func (g *generator) lifeArgs() fsm.Args {
+	v, i := g.old, 1+g.rng.IntN(12)
+	tag := strconv.Itoa(g.rng.IntN(60))
+	switch g.rng.IntN(12) {
+	case 0:
+		return scheduleDeletion(i, g.time+7*day+g.rng.Int64N(1000))
+	case 1:
+		return cancelDeletion(i)
+	case 2, 3:
+		if due := v.DueDeletions(g.time+30*day, 3); len(due) > 0 {
+			k := due[g.rng.IntN(len(due))]
+			if g.rng.IntN(3) == 0 {
+				g.time = max(g.time, k.DeletionDate+hour-500+g.rng.Int64N(1000))
+			}
+			return fsm.DeleteKey{Account: k.Account, Region: k.Region, KeyID: k.ID, DeletionDate: k.DeletionDate}
+		}
+		return deleteKey(i, g.time)
+	case 4:
+		return fsm.SetKeyDescription{Account: account, Region: region, KeyID: keyID(i), Description: tag}
+	case 5, 6:
+		return tagKey(i, tag, strconv.Itoa(g.rng.IntN(3)), "x"+tag, "")
+	case 7:
+		return untagKey(i, tag, "x"+strconv.Itoa(g.rng.IntN(60)))
+	case 8:
+		return rotateEvery(i, []uint16{0, 90, 91, 365}[g.rng.IntN(4)])
+	case 9:
+		return onDemand(i)
+	}
+	if due := v.DueRotations(g.time+400*day, 3); len(due) > 0 {
+		k := due[g.rng.IntN(len(due))]
+		at, kind, _ := k.DueRotation()
+		if g.rng.IntN(8) == 0 {
+			g.time = max(g.time, at)
+		}
+		c := rotate(1, g.rng.IntN(1000), kind, at)
+		c.KeyID, c.Material.KeyID = k.ID, k.ID
+		return c
+	}
+	return rotate(i, g.rng.IntN(1000), kms.RotationAutomatic, g.time)
 }
 
 // memberArgs draws commands over a few tokens, nodes and keys.

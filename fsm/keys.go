@@ -29,6 +29,23 @@ type Key struct {
 	// CurrentMaterial is the id of the material that encrypts, 64 hexadecimal
 	// digits; empty when the key has none.
 	CurrentMaterial string `cbor:"13,keyasint,omitempty"`
+	// DeletionDate is when the key may be destroyed, in milliseconds since 1970; 0
+	// unless it is pending deletion.
+	DeletionDate int64 `cbor:"14,keyasint,omitempty"`
+	// PendingWindow is the waiting period that the deletion was scheduled with, in
+	// days.
+	PendingWindow uint16 `cbor:"15,keyasint,omitempty"`
+	// RotationPeriod is how often the key rotates by itself, in days; 0 if it does
+	// not. It outlives a scheduled deletion that is cancelled.
+	RotationPeriod uint16 `cbor:"16,keyasint,omitempty"`
+	// NextRotation is when the next automatic rotation is due, in milliseconds since
+	// 1970; 0 without automatic rotation.
+	NextRotation int64 `cbor:"17,keyasint,omitempty"`
+	// OnDemandStart is when the rotation was asked for that has not been carried out
+	// yet, in milliseconds since 1970; 0 if there is none.
+	OnDemandStart int64 `cbor:"18,keyasint,omitempty"`
+	// OnDemandCount counts the rotations on demand over the key's life.
+	OnDemandCount uint8 `cbor:"19,keyasint,omitempty"`
 }
 
 func (k *Key) appendID(dst []byte) []byte { return appendJoined(dst, k.Region, k.ID) }
@@ -42,7 +59,7 @@ func keyPlaces(rec record) []place {
 	if k.Manager == kms.ManagerCustomer {
 		p.weight = 1
 	}
-	return []place{p}
+	return append([]place{p}, k.duePlaces()...)
 }
 
 // materialPrefix is how many digits of a material's id name it within its key:
@@ -57,10 +74,22 @@ type Material struct {
 	ID      string `cbor:"2,keyasint"` // 64 hexadecimal digits
 	Created int64  `cbor:"3,keyasint"` // milliseconds since 1970
 	Sealed  []byte `cbor:"4,keyasint"`
+	// Seq numbers the generations of one key; 0 is the first.
+	Seq uint32 `cbor:"5,keyasint,omitempty"`
+	// Rotated is when the key changed over to this material, in milliseconds since
+	// 1970; 0 for the first.
+	Rotated int64 `cbor:"6,keyasint,omitempty"`
+	// RotationType is what the change was; empty for the first.
+	RotationType kms.RotationType `cbor:"7,keyasint,omitempty"`
 }
 
 func (m *Material) appendID(dst []byte) []byte {
 	return appendJoined(dst, m.KeyID, m.ID[:min(len(m.ID), materialPrefix)])
+}
+
+func materialPlaces(rec record) []place {
+	m := rec.(*Material)
+	return []place{{index: materialsByKey, owner: m.KeyID, key: indexKey(uint64(m.Seq))}}
 }
 
 // appendJoined appends parts, joined with slashes.
@@ -93,10 +122,18 @@ func (c CreateKey) check() error {
 		return errors.New("a key without spec, usage or manager")
 	case k.PolicyHash != sha256.Sum256([]byte(c.Policy)):
 		return errors.New("a key whose policy hash is not its policy's")
+	case k.scheduled():
+		return errors.New("a new key with a deletion or a rotation")
 	case c.Material == nil:
 		return k.checkEmpty()
 	}
 	return c.Material.checkFirst(k)
+}
+
+// scheduled tells whether anything is to happen to the key by itself.
+func (k *Key) scheduled() bool {
+	return k.DeletionDate != 0 || k.PendingWindow != 0 || k.RotationPeriod != 0 || k.NextRotation != 0 ||
+		k.OnDemandStart != 0 || k.OnDemandCount != 0
 }
 
 // checkEmpty checks a new key that has no material yet.
@@ -114,6 +151,8 @@ func (m *Material) checkFirst(k *Key) error {
 		return errors.New("a key whose material is not its own")
 	case len(m.Sealed) == 0 || m.ModIndex != 0:
 		return errors.New("a material that is empty or has an index")
+	case m.Seq != 0 || m.Rotated != 0 || m.RotationType != "":
+		return errors.New("a first material that was rotated to")
 	case k.State != kms.Enabled || k.Origin != kms.OriginKMS:
 		return errors.New("a new key with material is enabled and of origin AWS_KMS")
 	}
@@ -208,6 +247,39 @@ func setKeyState(t *txn, c *SetKeyState) (*kms.Error, error) {
 	changed.State = to
 	t.put(tableKeys, &changed)
 	return nil, nil
+}
+
+// SetKeyDescription is UpdateKeyDescription.
+type SetKeyDescription struct {
+	Account     string `cbor:"1,keyasint"`
+	Region      string `cbor:"2,keyasint"`
+	KeyID       string `cbor:"3,keyasint"`
+	Description string `cbor:"4,keyasint"`
+}
+
+func (SetKeyDescription) command() (Type, uint8) { return TypeSetKeyDescription, 1 }
+
+func (c SetKeyDescription) check() error { return checkKeyRef(c.Account, c.Region, c.KeyID) }
+
+func setKeyDescription(t *txn, c *SetKeyDescription) (*kms.Error, error) {
+	k, refusal := t.livingKey(c.Account, c.Region, c.KeyID)
+	if refusal != nil || k.Description == c.Description {
+		return refusal, nil
+	}
+	changed := *k
+	changed.Description = c.Description
+	t.put(tableKeys, &changed)
+	return nil, nil
+}
+
+// livingKey returns the account's key, or the refusal when it has no such key or
+// is about to lose it.
+func (t *txn) livingKey(account, region, id string) (*Key, *kms.Error) {
+	k, refusal := t.key(account, region, id)
+	if refusal == nil {
+		refusal = refuseState(k, kms.PendingDeletion, kms.PendingReplicaDeletion)
+	}
+	return k, refusal
 }
 
 // key returns the account's key, or the refusal when it has no such key.

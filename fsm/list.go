@@ -25,6 +25,54 @@ func (v *View) ListKeyAliases(account, region, keyID, after string, limit int) (
 	return cast[*Alias](found), more
 }
 
+// Materials returns up to limit generations of a key's material, the oldest first,
+// from Seq from on, and whether more follow.
+func (v *View) Materials(keyID string, from uint32, limit int) ([]*Material, bool) {
+	after := ""
+	if from > 0 {
+		after = indexKey(uint64(from) - 1)
+	}
+	found, more := v.page(materialsByKey, after, limit, keyID)
+	return cast[*Material](found), more
+}
+
+// DueDeletions returns up to limit keys whose DeletionDate is not after before, in
+// milliseconds since 1970, in the order of their dates.
+func (v *View) DueDeletions(before int64, limit int) []*Key {
+	return v.due(deletionsByDate, before, limit)
+}
+
+// DueRotations returns up to limit enabled keys with a rotation that is due at
+// before, in milliseconds since 1970, in the order of their dates. A rotation on
+// demand is due from the moment that it was asked for.
+func (v *View) DueRotations(before int64, limit int) []*Key {
+	return v.due(rotationsByDate, before, limit)
+}
+
+// NextDue returns when the next key is due for deletion or rotation, in
+// milliseconds since 1970; ok is false when none ever will be as things are.
+func (v *View) NextDue() (at int64, ok bool) {
+	for _, index := range []uint8{deletionsByDate, rotationsByDate} {
+		if found, _ := v.page(index, "", 1, ""); len(found) > 0 {
+			if date := dueDate(found[0].id); !ok || date < at {
+				at, ok = date, true
+			}
+		}
+	}
+	return at, ok
+}
+
+func (v *View) due(index uint8, before int64, limit int) []*Key {
+	found, _ := v.page(index, "", limit, "")
+	for i, e := range found {
+		if dueDate(e.id) > before {
+			found = found[:i]
+			break
+		}
+	}
+	return cast[*Key](found)
+}
+
 // Nodes returns the members in the order of their ids.
 func (v *View) Nodes() []*NodeRecord {
 	found, _ := v.page(nodesByID, "", maxListed, "")

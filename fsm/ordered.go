@@ -14,6 +14,9 @@ const (
 	keyringByTerm            // "" → terms of the keyring
 	tokensByExpiry           // "" → join tokens by expiry and id
 	accessKeysByOwner        // account/type of principal → access keys by id
+	materialsByKey           // key id → materials by Seq
+	deletionsByDate          // "" → keys by DeletionDate, Region and id
+	rotationsByDate          // "" → keys by the date of their next rotation, Region and id
 	indexCount
 )
 

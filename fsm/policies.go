@@ -24,3 +24,17 @@ func (t *txn) putPolicy(hash [32]byte, text string) {
 	p.Keys++
 	t.put(tablePolicies, &p)
 }
+
+// dropPolicy takes the policy from one key.
+func (t *txn) dropPolicy(hash [32]byte) {
+	had, ok := t.state.get(tablePolicies, string(hash[:])).(*policy)
+	switch {
+	case !ok:
+	case had.Keys > 1:
+		p := *had
+		p.Keys--
+		t.put(tablePolicies, &p)
+	default:
+		t.drop(tablePolicies, had)
+	}
+}

@@ -13,10 +13,27 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/kmsd/kmsd/fsm"
+	"github.com/kmsd/kmsd/kms"
 )
 
 // populated returns a machine with records in every table.
 func populated(t testing.TB) *driver {
+	t.Helper()
+	d := populatedMembers(t)
+	d.ok(rotateEvery(1, 90))
+	d.ok(onDemand(1))
+	d.ok(rotate(1, 1, kms.RotationOnDemand, d.time))
+	d.ok(scheduleDeletion(4, d.time+1+7*day))
+	for name, n := range d.TableSizes() {
+		if n == 0 {
+			t.Errorf("table %s is not covered", name)
+		}
+	}
+	return d
+}
+
+// populatedMembers adds members, tokens and authorities.
+func populatedMembers(t testing.TB) *driver {
 	t.Helper()
 	d := populatedFirst(t)
 	d.ok(tokenCreate("spent", 1))
@@ -29,11 +46,6 @@ func populated(t testing.TB) *driver {
 	d.ok(fsm.SetGossipKeys{GossipKeys: gossipKeys()})
 	d.ok(resetRoot("AKIAI44QH8DHBEXAMPLE"))
 	d.ok(fsm.VersionBump{Version: 2})
-	for name, n := range d.TableSizes() {
-		if n == 0 {
-			t.Errorf("table %s is not covered", name)
-		}
-	}
 	return d
 }
 
@@ -108,7 +120,8 @@ func TestSnapshotRoundTrip(t *testing.T) {
 func TestSnapshotGolden(t *testing.T) {
 	t.Parallel()
 	checkSnapshot(t, "snapshot-1.hex", populatedFirst(t))
-	checkSnapshot(t, "snapshot-1-members.hex", populated(t))
+	checkSnapshot(t, "snapshot-1-members.hex", populatedMembers(t))
+	checkSnapshot(t, "snapshot-1-life.hex", populated(t))
 }
 
 func checkSnapshot(t *testing.T, name string, d *driver) {

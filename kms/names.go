@@ -47,6 +47,15 @@ const (
 	OriginExternal Origin = "EXTERNAL"
 )
 
+// RotationType says why a key's material was replaced (AWS: RotationType).
+type RotationType string
+
+// The types of rotation.
+const (
+	RotationAutomatic RotationType = "AUTOMATIC"
+	RotationOnDemand  RotationType = "ON_DEMAND"
+)
+
 // KeyManager says who manages a key (AWS: KeyManagerType).
 type KeyManager string
 
