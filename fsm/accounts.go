@@ -80,6 +80,7 @@ func resetRootCredential(t *txn, c *ResetRootCredential) (*kms.Error, error) {
 	keys, _ := old.page("", maxListed)
 	for _, e := range keys {
 		t.drop(tableAccessKeys, e.rec)
+		t.erase(e.id)
 	}
 	t.put(tableAccessKeys, &c.AccessKey)
 	t.made = append(t.made, c.AccessKey.ID)

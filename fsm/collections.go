@@ -20,7 +20,8 @@ const (
 	tableJoinTokens uint8 = 15
 	tableAuthority  uint8 = 16
 	tableGossipKeys uint8 = 17
-	tableCount            = 18
+	tableErasures   uint8 = 19
+	tableCount            = 20
 )
 
 // A collection describes one table. Persist, Restore, Digest, the ordered
@@ -57,6 +58,7 @@ func init() {
 		tableJoinTokens: {"joinTokens", blank[JoinToken], tokenPlaces},
 		tableAuthority:  {"ca", blank[Authority], nil},
 		tableGossipKeys: {"gossipKeys", blank[GossipKeys], nil},
+		tableErasures:   {"erasures", blank[Erasure], nil},
 	}
 }
 
@@ -71,5 +73,6 @@ func collectionOf(table uint8) (collection, bool) {
 	if table == 0 || int(table) >= tableCount {
 		return collection{}, false
 	}
-	return collections[table], true
+	c := collections[table]
+	return c, c.blank != nil
 }

@@ -129,8 +129,12 @@ func deleteKey(t *txn, c *DeleteKey) (*kms.Error, error) {
 // destroy drops a key, its materials, aliases, tags and its share of a policy.
 func (t *txn) destroy(k *Key) {
 	t.drop(tableKeys, k)
-	for _, m := range t.owned(materialsByKey, k.ID) {
+	materials := t.owned(materialsByKey, k.ID)
+	for _, m := range materials {
 		t.drop(tableMaterials, m)
+	}
+	if len(materials) > 0 {
+		t.erase(k.ID)
 	}
 	for _, a := range t.owned(aliasesByKey, k.Account, k.Region, k.ID) {
 		t.drop(tableAliases, a)

@@ -40,9 +40,12 @@ func testDeterminism(t *testing.T, g *generator) {
 	for step := range steps {
 		index := single.Index() + 1 + g.rng.Uint64N(2)
 		cmd := g.command(single, step)
-		before := single.TableDigests()
+		before, materials := single.TableDigests(), single.TableSizes()["materials"]
 		r := single.Apply(index, cmd)
 		checkUnchanged(t, single, before, cmd, r)
+		if (single.TableSizes()["materials"] < materials) != (len(r.Erased) > 0 && cmd.Type == fsm.TypeDeleteKey) {
+			t.Fatalf("step %d, command %d: material is gone, but %v erased", step, cmd.Type, r.Erased)
+		}
 		outcomes[outcome(r)]++
 		if diff := cmp.Diff(restored.Apply(index, cmd), r); diff != "" {
 			t.Fatalf("step %d, restored: -got+want:\n%s", step, diff)

@@ -29,6 +29,9 @@ type Result struct {
 	// Conflict tells that a precondition did not hold, or that an identifier that
 	// the leader drew is taken. Nothing changed.
 	Conflict bool
+	// Erased are the ids of the keys and access keys whose secrets an applied
+	// command destroyed.
+	Erased []string
 	// Repeat is the entry of the first application of the same ReqKey. Nothing
 	// changed.
 	Repeat *Once
@@ -149,6 +152,7 @@ func (t *txn) finish(key ReqKey, refusal *kms.Error) Result {
 	r := Result{Index: t.index, Err: refusal, Conflict: t.conflict}
 	if refusal == nil && !t.conflict {
 		t.commit(key)
+		r.Erased = t.erased
 	}
 	s.recorded(t.meta.Recorded, t.index)
 	if len(t.meta.Audit) > 0 && !t.conflict {

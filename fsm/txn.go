@@ -15,6 +15,8 @@ type txn struct {
 	changes []change
 	// made are the identifiers that the command made; the once table keeps them.
 	made []string
+	// erased are the keys and access keys whose secrets the command destroys.
+	erased []string
 	// conflict is set when an id that the leader drew is taken: it draws again.
 	conflict bool
 	// seed, when set, becomes the seed of the shards.
