@@ -3,7 +3,6 @@ package cluster_test
 import (
 	"errors"
 	"fmt"
-	"net"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -11,6 +10,7 @@ import (
 
 	"github.com/kmsd/kmsd/cluster"
 	"github.com/kmsd/kmsd/cluster/trust"
+	"github.com/kmsd/kmsd/internal/testport"
 	"github.com/kmsd/kmsd/kms"
 )
 
@@ -159,24 +159,13 @@ func TestStoppedNodeSaysGoodbye(t *testing.T) {
 	}
 }
 
-// freeAddr reserves nothing: it finds a port that was free a moment ago.
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
 // Nodes find each other by what the state says, and a node that comes back at
 // another address makes itself known.
 func TestChangedAddress(t *testing.T) {
 	t.Parallel()
 	var addrs [3]string
 	for i := range addrs {
-		addrs[i] = freeAddr(t)
+		addrs[i] = testport.Addr(t)
 	}
 	c := newCluster(t, 3, func(i int, cfg *cluster.Config) {
 		cfg.Resolve, cfg.ListenAddr, cfg.Advertise, cfg.Gossip = nil, addrs[i], addrs[i], true
@@ -185,11 +174,7 @@ func TestChangedAddress(t *testing.T) {
 	c.ready()
 	moved := c.followers()[0]
 	c.stop(moved)
-	old := addrs[moved]
-	addrs[moved] = freeAddr(t)
-	if old == addrs[moved] {
-		t.Skip("the kernel gave the same port again")
-	}
+	addrs[moved] = testport.Addr(t)
 	c.start(moved)
 	c.ready()
 	id := c.founded.NodeIDs[moved]

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/kmsd/kmsd/cluster/gossip"
+	"github.com/kmsd/kmsd/internal/testport"
 )
 
 func TestMembersFindEachOther(t *testing.T) {
@@ -131,7 +132,7 @@ func TestChangedAddressIsFound(t *testing.T) {
 
 func TestJoinIsRetried(t *testing.T) {
 	t.Parallel()
-	p := openPort(t, "127.0.0.1:0", plain)
+	p := openPort(t, testport.Addr(t), plain)
 	addr := p.addr
 	p.close()
 	a, b := start(t, node1, nil), start(t, node2, nil)
@@ -248,7 +249,7 @@ func TestMetaChangesWhileRunning(t *testing.T) {
 
 func TestStartRefuses(t *testing.T) {
 	t.Parallel()
-	p := openPort(t, "127.0.0.1:0", plain)
+	p := openPort(t, testport.Addr(t), plain)
 	t.Cleanup(p.close)
 	for name, change := range map[string]func(*gossip.Config){
 		"no node ID":            func(c *gossip.Config) { c.NodeID = "" },

@@ -18,6 +18,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/kmsd/kmsd/cluster/gossip"
+	"github.com/kmsd/kmsd/internal/testport"
 )
 
 const (
@@ -76,26 +77,16 @@ type wrap func(net.Conn) (net.Conn, error)
 
 func plain(c net.Conn) (net.Conn, error) { return c, nil }
 
-// openPort finds a number that is free for both, or takes addr.
+// openPort listens at addr, where UDP is free as well.
 func openPort(t *testing.T, addr string, server wrap) *port {
 	t.Helper()
-	for range 100 {
-		l, err := net.Listen("tcp", addr)
-		if err != nil {
-			t.Fatal(err)
-		}
-		u, err := net.ListenPacket("udp", l.Addr().String())
-		if err != nil {
-			_ = l.Close()
-			continue
-		}
-		_ = u.Close()
-		p := &port{addr: l.Addr().String(), accept: make(chan net.Conn), listener: l, done: make(chan struct{})}
-		p.wg.Go(func() { p.serve(server) })
-		return p
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Fatal("no free port")
-	return nil
+	p := &port{addr: addr, accept: make(chan net.Conn), listener: l, done: make(chan struct{})}
+	p.wg.Go(func() { p.serve(server) })
+	return p
 }
 
 func (p *port) serve(server wrap) {
@@ -142,7 +133,7 @@ type node struct {
 // start runs a member; change may alter its configuration.
 func start(t *testing.T, id string, change func(*gossip.Config)) *node {
 	t.Helper()
-	return startOn(t, openPort(t, "127.0.0.1:0", plain), id, change)
+	return startOn(t, openPort(t, testport.Addr(t), plain), id, change)
 }
 
 func startOn(t *testing.T, p *port, id string, change func(*gossip.Config)) *node {

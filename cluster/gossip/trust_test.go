@@ -11,6 +11,7 @@ import (
 
 	"github.com/kmsd/kmsd/cluster/gossip"
 	"github.com/kmsd/kmsd/cluster/trust"
+	"github.com/kmsd/kmsd/internal/testport"
 )
 
 // A directory is what the state and the operators know: whose key is a member's,
@@ -59,7 +60,7 @@ func (d *directory) credentials(id string) *trust.Credentials {
 func (d *directory) start(id string, member bool) *node {
 	d.t.Helper()
 	creds := d.credentials(id)
-	p := openPort(d.t, "127.0.0.1:0", func(raw net.Conn) (net.Conn, error) {
+	p := openPort(d.t, testport.Addr(d.t), func(raw net.Conn) (net.Conn, error) {
 		c := tls.Server(raw, creds.Server(d.accept, nil, trust.ProtocolGossip))
 		return c, c.HandshakeContext(d.t.Context())
 	})

@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"filippo.io/age"
+
+	"github.com/kmsd/kmsd/internal/testport"
 )
 
 // A testNode is a place for a node: its configuration file and what that names.
@@ -23,14 +25,15 @@ type testNode struct {
 	api               string        // address
 }
 
-// newTestNode writes a configuration whose ports the kernel chooses. The seal lies
-// beside the data: all of it is one temporary directory.
+// newTestNode writes a configuration. The kernel chooses its ports, but for the cluster's,
+// which must be free by TCP and UDP. The seal lies beside the data: all of it is one
+// temporary directory.
 func newTestNode(t *testing.T, more string) *testNode {
 	t.Helper()
 	n := &testNode{t: t, dir: t.TempDir()}
 	n.data, n.config = filepath.Join(n.dir, "data"), filepath.Join(n.dir, "kmsd.yaml")
 	text := "data: " + n.data + "\nseal: file:" + filepath.Join(n.dir, "seal.key") + "\nseal-on-same-disk: true\ndrain: 100ms\n" +
-		"cluster: {listen: '127.0.0.1:0', advertise: '127.0.0.1:9'}\n" +
+		"cluster: {listen: '" + testport.Addr(t) + "', advertise: '127.0.0.1:9'}\n" +
 		"api: {listen: '127.0.0.1:0', advertise: 'localhost:9400'}\nmetrics: {listen: '127.0.0.1:0'}\n" + more
 	if err := os.WriteFile(n.config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)

@@ -3,7 +3,6 @@ package main
 import (
 	"encoding/json"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -14,19 +13,9 @@ import (
 
 	awskms "github.com/aws/aws-sdk-go-v2/service/kms"
 
+	"github.com/kmsd/kmsd/internal/testport"
 	"github.com/kmsd/kmsd/wire/admin"
 )
-
-// freeAddr returns a loopback address whose port was free a moment ago.
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
 
 // asRoot makes the commands of this test use the root credential of the node.
 func (n *testNode) asRoot() {
@@ -223,7 +212,7 @@ func TestConfirmation(t *testing.T) {
 
 // TestJoinAndLeave grows a cluster by a node, which leaves again.
 func TestJoinAndLeave(t *testing.T) {
-	first := freeAddr(t)
+	first := testport.Addr(t)
 	n := newTestNode(t, "")
 	n.init("--cluster-listen", first, "--cluster-advertise", first)
 	n.serve("--cluster-listen", first, "--cluster-advertise", first)
@@ -231,7 +220,7 @@ func TestJoinAndLeave(t *testing.T) {
 	token := strings.TrimSpace(n.ask("token", "create").out)
 
 	second := newTestNode(t, "")
-	addr := freeAddr(t)
+	addr := testport.Addr(t)
 	places := []string{"--config", second.config, "--cluster-listen", addr, "--cluster-advertise", addr}
 	join := func(token, to string) result {
 		t.Helper()

@@ -49,6 +49,7 @@ var imports = map[string][]string{
 	"internal/deptest":     {},
 	"internal/durable":     {"kms"},
 	"internal/canary":      {},
+	"internal/testport":    {},
 	// The test kit builds whole nodes; only tests may import it.
 	"internal/testkit": {all},
 	// Programs of the developer's.
@@ -59,7 +60,7 @@ var imports = map[string][]string{
 }
 
 // testOnly are packages that only tests may import.
-var testOnly = []string{"internal/canary", "internal/testkit"}
+var testOnly = []string{"internal/canary", "internal/testkit", "internal/testport"}
 
 // libraries lists the modules that are used directly, and whose code may import
 // each; tests may import all of them. An empty list is for tests alone.

@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/kmsd/kmsd/internal/testport"
 )
 
 // site is what docs/operations.md describes, on this machine: hosts that are
@@ -95,32 +95,11 @@ func (s *site) newHost(t *testing.T, name string) *host {
 			t.Fatal(err)
 		}
 	}
-	h.api, h.cluster, h.metrics, h.balancer = freeAddr(t), freeAddr(t), freeAddr(t), freeAddr(t)
+	h.api, h.cluster, h.metrics, h.balancer = testport.Addr(t), testport.Addr(t), testport.Addr(t), testport.Addr(t)
 	return h
 }
 
 func (h *host) path(p string) string { return h.root + p }
-
-// freeAddr returns an address of loopback that nobody listens on, TCP and UDP. It
-// is not one of those that the kernel gives to connections.
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	for range 1000 {
-		addr := "127.0.0.1:" + strconv.Itoa(15_000+rand.IntN(15_000))
-		l, err := net.Listen("tcp", addr)
-		if err != nil {
-			continue
-		}
-		p, err := net.ListenPacket("udp", addr)
-		_ = l.Close()
-		if err == nil {
-			_ = p.Close()
-			return addr
-		}
-	}
-	t.Fatal("there is no free port")
-	return ""
-}
 
 // install puts what the document's reader has at hand into the host's home: the
 // binary, and deploy/ with the host's paths and the site's addresses.

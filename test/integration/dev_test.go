@@ -14,6 +14,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
+
+	"github.com/kmsd/kmsd/internal/testport"
 )
 
 // setenv gives a process environment variables.
@@ -304,7 +306,7 @@ func TestHealthAndMetrics(t *testing.T) {
 // TestPorts starts node i on port + i.
 func TestPorts(t *testing.T) {
 	t.Parallel()
-	base := freePorts(t, 3)
+	base := testport.Row(t, 3)
 	c := startCluster(t, func(p *process) {
 		for i, a := range p.cmd.Args {
 			if a == "127.0.0.1:0" {
@@ -317,27 +319,4 @@ func TestPorts(t *testing.T) {
 			t.Errorf("node %d serves at %s, want %s", i, n.endpoint, want)
 		}
 	}
-}
-
-// freePorts returns the first of n ports in a row that were free just now.
-func freePorts(t *testing.T, n int) int {
-	t.Helper()
-	for range 100 {
-		first, err := net.Listen("tcp", "127.0.0.1:0")
-		must(t, "listening", first, err)
-		base, free := first.Addr().(*net.TCPAddr).Port, []net.Listener{first}
-		for i := 1; i < n; i++ {
-			if l, err := net.Listen("tcp", fmt.Sprint("127.0.0.1:", base+i)); err == nil {
-				free = append(free, l)
-			}
-		}
-		for _, l := range free {
-			_ = l.Close()
-		}
-		if len(free) == n {
-			return base
-		}
-	}
-	t.Fatal("no free ports in a row")
-	return 0
 }

@@ -5,13 +5,10 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -221,35 +218,6 @@ func (f *fleet) everyKMS(members []*member) []*kms.Client {
 		out = append(out, f.kms(m))
 	}
 	return out
-}
-
-// lowPort is below the ports that the kernel gives out, so that no other test gets
-// one of these between the moment when it was found free and its use.
-const lowPort, ports = 12_000, 18_000
-
-var nextPort atomic.Uint32
-
-func init() { nextPort.Store(rand.Uint32N(ports)) }
-
-// freeAddress returns an address on loopback where nobody listens, TCP or UDP.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	for range ports {
-		addr := fmt.Sprintf("127.0.0.1:%d", lowPort+nextPort.Add(1)%ports)
-		l, err := net.Listen("tcp", addr)
-		if err != nil {
-			continue
-		}
-		u, err := net.ListenPacket("udp", addr)
-		if err == nil {
-			_ = u.Close()
-		}
-		if l.Close() == nil && err == nil {
-			return addr
-		}
-	}
-	t.Fatal("there is no free port")
-	return ""
 }
 
 // A result is how a command that ends by itself has ended.

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"github.com/kmsd/kmsd/internal/testport"
 )
 
 // A member is one node of a fleet and, while it runs, its process.
@@ -38,7 +40,7 @@ metrics:
 func (m *member) move() {
 	t := m.f.t
 	t.Helper()
-	m.cluster, m.api, m.metrics = freeAddress(t), freeAddress(t), freeAddress(t)
+	m.cluster, m.api, m.metrics = testport.Addr(t), testport.Addr(t), testport.Addr(t)
 	m.configure()
 }
 

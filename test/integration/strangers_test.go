@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/kmsd/kmsd/internal/testkit"
+	"github.com/kmsd/kmsd/internal/testport"
 )
 
 // TestJoinRefused tries to join with tokens that are no good: nothing of the
@@ -60,7 +61,7 @@ func (f *fleet) refuses(t *testing.T, name, token, addr, text string) {
 	t.Helper()
 	dir := t.TempDir()
 	args := []string{"--data", filepath.Join(dir, "data"), "--seal", "file:" + filepath.Join(dir, "seal.key"), "--seal-on-same-disk",
-		"--cluster-listen", freeAddress(t), "--api-listen", freeAddress(t)}
+		"--cluster-listen", testport.Addr(t), "--api-listen", testport.Addr(t)}
 	r := runCommand(t, nil, append(append([]string{"join", "--token", token}, args...), addr)...)
 	if r.code == 0 || !strings.Contains(r.stderr, text) {
 		t.Errorf("%s: code %d, %q, want a refusal with %q", name, r.code, r.stderr, text)
