@@ -9,9 +9,6 @@ import (
 	"crypto/x509/pkix"
 	"math/big"
 	"net/url"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -82,32 +79,6 @@ func TestIssue(t *testing.T) {
 		if (err == nil) != c.ok {
 			t.Errorf("%s for usage %d at %v: %v, want success: %v", c.host, c.usage, c.at, err, c.ok)
 		}
-	}
-}
-
-// TestOtherImplementation lets OpenSSL judge a chain, as strictly as Python 3.13
-// makes it do by default.
-func TestOtherImplementation(t *testing.T) {
-	t.Parallel()
-	openssl, err := exec.LookPath("openssl")
-	if err != nil {
-		t.Skip("no openssl on this machine")
-	}
-	a := newAuthority(t, time.Now())
-	cert, err := a.Issue(hosts(t, "kms.example.com", "10.1.2.3"), time.Now())
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	ca, leaf := filepath.Join(dir, "ca.pem"), filepath.Join(dir, "leaf.pem")
-	for path, der := range map[string][]byte{ca: a.Certificate(), leaf: cert.Certificate[0]} {
-		if err := os.WriteFile(path, apitls.EncodePEM(der), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	out, err := exec.Command(openssl, "verify", "-x509_strict", "-purpose", "sslserver", "-verify_hostname", "kms.example.com", "-CAfile", ca, leaf).CombinedOutput()
-	if err != nil {
-		t.Errorf("%v: %s", err, out)
 	}
 }
 
