@@ -194,6 +194,10 @@ func (g *generator) args(m *fsm.Machine) fsm.Args {
 	case 10:
 		index, digest := m.Check()
 		return fsm.HashCheck{PrevIndex: index, PrevDigest: digest}
+	case 11:
+		if g.rng.IntN(2) == 0 {
+			return g.configArgs()
+		}
 	}
 	return fsm.LeaderOpen{Term: 1 + g.rng.Uint64N(100), NodeID: "node-a"}
 }
@@ -238,6 +242,26 @@ func (g *generator) lifeArgs() fsm.Args {
 		return c
 	}
 	return rotate(i, g.rng.IntN(1000), kms.RotationAutomatic, g.time)
+}
+
+// configArgs draws settings that keep the quotas small.
+func (g *generator) configArgs() fsm.Args {
+	var c fsm.SetConfig
+	if g.rng.IntN(2) == 0 {
+		c.KeysPerRegion = ptr(7 + g.rng.Uint32N(3))
+	}
+	if g.rng.IntN(2) == 0 {
+		c.AliasesPerKey = ptr(2 + g.rng.Uint32N(3))
+	}
+	switch g.rng.IntN(4) {
+	case 0:
+		c.Throttle = &fsm.Throttle{AWS: true}
+	case 1:
+		c.Throttle = throttle()
+	default:
+		c.Throttle = &fsm.Throttle{}
+	}
+	return c
 }
 
 // memberArgs draws commands over a few tokens, nodes and keys.

@@ -15,7 +15,7 @@ import (
 // reads a clock, a random source or the system, and no function of them that
 // returns a map is used.
 var pureImports = []string{
-	"bufio", "bytes", "crypto/sha256", "encoding/binary", "errors", "fmt", "hash", "io", "slices", "strconv", "strings", "sync/atomic",
+	"bufio", "bytes", "cmp", "crypto/sha256", "encoding/binary", "errors", "fmt", "hash", "io", "slices", "strconv", "strings", "sync/atomic",
 	"github.com/fxamacker/cbor/v2", "github.com/tidwall/btree", "github.com/kmsd/kmsd/kms",
 }
 

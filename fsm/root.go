@@ -15,6 +15,9 @@ type root struct {
 	tables  [tableCount]*table
 	indexes [indexCount]*table
 	check   *checkpoint
+	// settings is the one record of table config, nil before the genesis: every
+	// request looks at it.
+	settings *Config
 }
 
 // idBuffer holds seed ‖ id for all but outlandish ids without allocating.
@@ -86,6 +89,9 @@ func (s *state) load(table uint8, index uint64, rec record) (replaced bool) {
 	t, old := s.tables[table].put(s.epoch, index, slotOf(b), string(b[seedSize:]), rec)
 	s.tables[table] = t
 	s.reindex(table, index, old, rec)
+	if table == tableConfig {
+		s.settings = rec.(*Config)
+	}
 	return old != nil
 }
 

@@ -122,6 +122,9 @@ func TestSnapshotGolden(t *testing.T) {
 	checkSnapshot(t, "snapshot-1.hex", populatedFirst(t))
 	checkSnapshot(t, "snapshot-1-members.hex", populatedMembers(t))
 	checkSnapshot(t, "snapshot-1-life.hex", populated(t))
+	settings := started(t, nil)
+	settings.ok(fsm.SetConfig{AliasesPerKey: ptr[uint32](20), Throttle: throttle()})
+	checkSnapshot(t, "snapshot-1-settings.hex", settings)
 }
 
 func checkSnapshot(t *testing.T, name string, d *driver) {

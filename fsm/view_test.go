@@ -13,7 +13,7 @@ import (
 	"github.com/kmsd/kmsd/fsm"
 )
 
-var ignoreBlank = cmpopts.IgnoreUnexported(fsm.Read{}, fsm.Tag{})
+var ignoreBlank = cmpopts.IgnoreUnexported(fsm.Read{}, fsm.Tag{}, fsm.Rate{})
 
 func TestViewReadSet(t *testing.T) {
 	t.Parallel()
@@ -47,6 +47,7 @@ func TestViewReadSet(t *testing.T) {
 	v.JoinToken("token")
 	v.Authority()
 	v.GossipKeys()
+	v.Config()
 	want := []fsm.Read{
 		{Table: 5, ID: account, ModIndex: 1},
 		{Table: 8, ID: region + "/" + keyID(1), ModIndex: created},
@@ -61,6 +62,7 @@ func TestViewReadSet(t *testing.T) {
 		{Table: 15, ID: "token"},
 		{Table: 16, ID: "ca"},
 		{Table: 17, ID: "gossip"},
+		{Table: 2, ID: "config", ModIndex: 1},
 	}
 	if diff := cmp.Diff(v.Reads(), want, ignoreBlank); diff != "" {
 		t.Errorf("read set: -got+want:\n%s", diff)
