@@ -28,6 +28,8 @@ type recordV1 struct {
 	Region      string `cbor:"5,keyasint"`
 	Time        int64  `cbor:"6,keyasint"`
 	ReadOnly    bool   `cbor:"7,keyasint,omitempty"`
+	// Service tells that no request stands behind the event.
+	Service bool `cbor:"8,keyasint,omitempty"`
 
 	Type        string `cbor:"10,keyasint"`
 	Account     string `cbor:"11,keyasint"`
@@ -45,6 +47,7 @@ type recordV1 struct {
 	Request    []byte `cbor:"30,keyasint,omitempty"`
 	Response   []byte `cbor:"31,keyasint,omitempty"`
 	Additional []byte `cbor:"32,keyasint,omitempty"`
+	Details    []byte `cbor:"33,keyasint,omitempty"`
 
 	Resources []resourceV1 `cbor:"40,keyasint"` // null: absent from the record
 	Err       *errorV1     `cbor:"41,keyasint,omitempty"`
@@ -128,13 +131,13 @@ func DecodeRecord(b []byte) (*Record, error) {
 func (r *Record) v1() *recordV1 {
 	v := &recordV1{
 		EventID: r.EventID, RequestID: r.RequestID, EventName: r.EventName, EventSource: r.EventSource,
-		Region: r.Region, Time: r.Time, ReadOnly: r.ReadOnly,
+		Region: r.Region, Time: r.Time, ReadOnly: r.ReadOnly, Service: r.ServiceEvent,
 		Type: string(r.Principal.Type), Account: r.Principal.Account, UniqueID: r.Principal.UniqueID,
 		ARN: r.Principal.ARN, AccessKeyID: r.Principal.AccessKeyID,
 		IP: r.Source.IP, UserAgent: r.Source.UserAgent, Host: r.Source.Host,
 		TLSVersion: r.Source.TLSVersion, TLSCipher: r.Source.TLSCipher,
 		Request: r.RequestParameters.json(), Response: r.ResponseElements.json(), Additional: r.Additional.json(),
-		Recipient: r.RecipientAccount,
+		Details: r.Details.json(), Recipient: r.RecipientAccount,
 	}
 	if r.Resources != nil {
 		v.Resources = make([]resourceV1, len(r.Resources))
@@ -151,7 +154,7 @@ func (r *Record) v1() *recordV1 {
 func (v *recordV1) record() (*Record, bool) {
 	r := &Record{
 		EventID: v.EventID, RequestID: v.RequestID, EventName: v.EventName, EventSource: v.EventSource,
-		Region: v.Region, Time: v.Time, ReadOnly: v.ReadOnly,
+		Region: v.Region, Time: v.Time, ReadOnly: v.ReadOnly, ServiceEvent: v.Service,
 		Principal: kms.Principal{
 			Type: kms.PrincipalType(v.Type), Account: v.Account, UniqueID: v.UniqueID,
 			ARN: v.ARN, AccessKeyID: v.AccessKeyID,
@@ -161,7 +164,8 @@ func (v *recordV1) record() (*Record, bool) {
 		},
 		RecipientAccount: v.Recipient,
 	}
-	ok := r.RequestParameters.parse(v.Request) && r.ResponseElements.parse(v.Response) && r.Additional.parse(v.Additional)
+	ok := r.RequestParameters.parse(v.Request) && r.ResponseElements.parse(v.Response) && r.Additional.parse(v.Additional) &&
+		r.Details.parse(v.Details)
 	if v.Resources != nil {
 		r.Resources = make([]Resource, len(v.Resources))
 	}

@@ -30,9 +30,9 @@ type Resource struct {
 	ARN     string
 }
 
-// A Record is the CloudTrail record of one authenticated API call. It holds only
-// what may be logged. Nothing in it is safe for concurrent use, except that any
-// number of goroutines may read it.
+// A Record is the CloudTrail record of one authenticated API call, or of something
+// that the service did by itself. It holds only what may be logged. Nothing in it is
+// safe for concurrent use, except that any number of goroutines may read it.
 type Record struct {
 	EventID   string // a fresh UUID
 	RequestID string // the x-amzn-RequestId of the reply
@@ -67,6 +67,13 @@ type Record struct {
 	// for the caller's. It is absent from the record when neither is known: a local
 	// operator's call to a node that cannot prove its state.
 	RecipientAccount string
+
+	// ServiceEvent tells that the service acted by itself (CloudTrail:
+	// AwsServiceEvent). There is no RequestID, Principal or Source then, and
+	// RecipientAccount is required: the account of what was acted on.
+	ServiceEvent bool
+	// Details is serviceEventDetails: absent when nothing was added.
+	Details Params
 }
 
 // Repeat marks the record as that of a repeated request whose work was done under
@@ -83,28 +90,60 @@ func (r *Record) AppendJSON(dst []byte) []byte {
 	dst = appendMember(dst, "eventSource", r.EventSource)
 	dst = appendMember(dst, "eventName", r.EventName)
 	dst = appendMember(dst, "awsRegion", r.Region)
-	dst = appendMember(dst, "sourceIPAddress", r.Source.IP)
-	if r.Source.UserAgent != "" {
-		dst = appendBounded(appendName(dst, "userAgent"), r.Source.UserAgent, maxText)
-	}
+	dst = r.appendSource(dst)
 	dst = r.appendError(dst)
 	dst = r.appendObjects(dst)
-	dst = appendMember(dst, "requestID", r.RequestID)
+	eventType := eventOfCall
+	if r.ServiceEvent {
+		eventType = eventOfService
+	} else {
+		dst = appendMember(dst, "requestID", r.RequestID)
+	}
 	dst = appendMember(dst, "eventID", r.EventID)
 	dst = appendBoolMember(dst, "readOnly", r.ReadOnly)
 	dst = r.appendResources(dst)
-	dst = appendMember(dst, "eventType", "AwsApiCall")
+	dst = appendMember(dst, "eventType", eventType)
 	dst = appendBoolMember(dst, "managementEvent", true)
 	if account := r.recipient(); account != "" {
 		dst = appendMember(dst, "recipientAccountId", account)
 	}
 	dst = appendMember(dst, "eventCategory", "Management")
+	if r.ServiceEvent {
+		return append(r.appendDetails(dst), '}')
+	}
 	return append(r.appendTLS(dst), '}')
 }
 
+// The types of events (CloudTrail record contents).
+const (
+	eventOfCall    = "AwsApiCall"
+	eventOfService = "AwsServiceEvent"
+)
+
+// internal stands for the caller, its address and its agent where the service did
+// something by itself.
+const internal = "AWS Internal"
+
+// appendSource appends where the call came from.
+func (r *Record) appendSource(dst []byte) []byte {
+	if r.ServiceEvent {
+		return appendMember(appendMember(dst, "sourceIPAddress", internal), "userAgent", internal)
+	}
+	dst = appendMember(dst, "sourceIPAddress", r.Source.IP)
+	if r.Source.UserAgent == "" {
+		return dst
+	}
+	return appendBounded(appendName(dst, "userAgent"), r.Source.UserAgent, maxText)
+}
+
 // appendIdentity appends userIdentity with the members that CloudTrail gives a
-// root user. A local operator has only a uid, as text.
+// root user. A local operator has only a uid, as text. The service itself has no
+// identity: the record names the account for which it acted.
 func (r *Record) appendIdentity(dst []byte) []byte {
+	if r.ServiceEvent {
+		dst = appendMember(append(dst, '{'), "accountId", r.RecipientAccount)
+		return append(appendMember(dst, "invokedBy", internal), '}')
+	}
 	dst = appendMember(append(dst, '{'), "type", string(r.Principal.Type))
 	if r.Principal.Type == kms.PrincipalLocalOperator {
 		return append(appendMember(dst, "uid", r.Principal.UniqueID), '}')
@@ -150,6 +189,14 @@ func (r *Record) appendObjects(dst []byte) []byte {
 		return dst
 	}
 	return appendObject(appendName(dst, "additionalEventData"), &r.Additional)
+}
+
+// appendDetails appends serviceEventDetails.
+func (r *Record) appendDetails(dst []byte) []byte {
+	if !r.Details.fits() {
+		return dst
+	}
+	return appendObject(appendName(dst, "serviceEventDetails"), &r.Details)
 }
 
 // fits tells whether there is an object that is not too large to be recorded.
