@@ -55,6 +55,7 @@ type Node struct {
 	id        string
 	clusterID string
 	inc       uint64
+	started   time.Duration                   // on the boot clock
 	vouched   atomic.Pointer[map[string]peer] // by node ID
 	root      *kmscrypto.Root
 	keyring   *kmscrypto.Keyring
@@ -137,6 +138,7 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 		n.fresh.Store(nil)
 		n.cancel()
 	})
+	n.started = n.clock.Boot()
 	if err := n.open(ctx); err != nil {
 		n.abandon()
 		return nil, fmt.Errorf("opening the node in %s: %w", cfg.DataDir, err)

@@ -121,6 +121,25 @@ func (l *leadership) median() int64 {
 	return clocks[middle-1] + (clocks[middle]-clocks[middle-1])/2
 }
 
+// Passed returns the latest time that the wall clocks of a majority of the voters are
+// known to have passed. What cannot be undone waits for it, so that no clock destroys
+// anything alone. Only a leader knows it: ok is false on every other node, before a
+// new leader has heard its members, while its own clock is not like the others', and
+// in the first minutes of a node that votes alone (see lease.Leader).
+func (n *Node) Passed() (t time.Time, ok bool) {
+	l := n.lead.Load()
+	if l == nil || n.skew().Abs() > maxSkew {
+		return time.Time{}, false
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	ms, ok := l.lease.Passed(n.clock.Wall().UnixMilli(), n.started, n.clock.Boot())
+	if !ok {
+		return time.Time{}, false
+	}
+	return time.UnixMilli(ms), true
+}
+
 // watchSkew hands the leadership over when this node's wall clock, which stamps all
 // commands, is not like the others'. The membership's lock is held.
 func (l *leadership) watchSkew() {

@@ -12,6 +12,7 @@ const Forever = time.Duration(1<<63 - 1)
 // made anew in every term.
 type Leader struct {
 	term    uint64
+	since   time.Duration // when the term began here
 	peers   map[string]*peer
 	open    uint64 // index of the term's first command; 0 until it is applied
 	stable  uint64
@@ -52,7 +53,7 @@ type applied struct {
 // and peers are the other voters of the committed configuration. stable is what
 // this node knew as a follower: it stays true under every later leader.
 func NewLeader(term uint64, peers []string, stable uint64, since time.Duration) *Leader {
-	l := &Leader{term: term, stable: stable, peers: make(map[string]*peer, len(peers))}
+	l := &Leader{term: term, since: since, stable: stable, peers: make(map[string]*peer, len(peers))}
 	for _, id := range peers {
 		// A member that never answers may have been served by the leader before
 		// this one until now.
