@@ -13,15 +13,18 @@ func (k *Key) duePlaces() []place {
 	if k.State == kms.PendingDeletion {
 		out = append(out, place{index: deletionsByDate, key: k.dueKey(k.DeletionDate)})
 	}
-	if at, _, ok := k.DueRotation(); ok {
+	if at, kind, ok := k.DueRotation(); ok {
+		if kind == kms.RotationOnDemand {
+			at = 0 // whatever the clocks show
+		}
 		out = append(out, place{index: rotationsByDate, key: k.dueKey(at)})
 	}
 	return out
 }
 
 // DueRotation returns when the key's next rotation is due, in milliseconds since
-// 1970, and which kind it is. A rotation on demand goes first: it is due from the
-// moment that it was asked for. ok is false for a key that does not rotate as it
+// 1970, and which kind it is. A rotation on demand goes first, and its date is when
+// it was asked for: it waits for no clock. ok is false for a key that does not rotate as it
 // is: without a schedule, or not enabled.
 func (k *Key) DueRotation() (at int64, kind kms.RotationType, ok bool) {
 	switch {

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"math"
 	"slices"
 	"testing"
 
@@ -311,8 +312,8 @@ func TestRotationSchedule(t *testing.T) {
 	if k := d.key(1); k.RotationPeriod != 0 || k.NextRotation != 0 {
 		t.Errorf("disabled: got %+v", k)
 	}
-	if _, ok := d.View().NextDue(); ok {
-		t.Error("something is due")
+	if got := d.View().DueRotations(math.MaxInt64, 10); len(got) != 0 {
+		t.Errorf("something is due: %v", got)
 	}
 }
 
@@ -331,8 +332,13 @@ func TestOnDemandRotation(t *testing.T) {
 	d.ok(rotateEvery(1, 0)) // what was asked for goes on
 	d.ok(rotateEvery(1, 90))
 	next = d.key(1).NextRotation
-	if got := d.View().DueRotations(d.time, 10); len(got) != 1 {
-		t.Fatalf("due: got %v", got)
+	d.ok(createKey(9))
+	d.ok(rotateEvery(9, 90))
+	if got := numbers(d.View().DueRotations(0, 10)); !slices.Equal(got, []int{1}) {
+		t.Fatalf("due at once: got %v, want 1", got)
+	}
+	if got := numbers(d.View().DueRotations(math.MaxInt64, 10)); !slices.Equal(got, []int{1, 9}) {
+		t.Fatalf("due: got %v, want 1, 9", got)
 	}
 	d.ok(rotate(1, 1, kms.RotationOnDemand, asked))
 	if k := d.key(1); k.OnDemandStart != 0 || k.NextRotation != next || k.CurrentMaterial != generation(1, 1) {
@@ -360,6 +366,35 @@ func TestOnDemandRotationNearTheAutomaticOne(t *testing.T) {
 	d.ok(createKey(1))
 	d.ok(rotateEvery(1, 90))
 	d.till(d.key(1).NextRotation - 20*60_000 - 1).ok(onDemand(1))
+}
+
+// A clock that was a year ahead for a moment moves the machine's time for ever, and
+// no schedule.
+func TestRotationAfterAWrongClock(t *testing.T) {
+	t.Parallel()
+	d := started(t, nil)
+	d.ok(createKey(1))
+	d.ok(createKey(2))
+	d.ok(rotateEvery(1, 90))
+	now := d.time
+	due := d.key(1).NextRotation
+	d.till(now + 365*day).ok(setState(2, true))
+	d.till(now + 1).ok(rotateEvery(2, 90))
+	if k := d.key(2); k.NextRotation != now+1+90*day {
+		t.Errorf("next rotation at %d, want %d", k.NextRotation, now+1+90*day)
+	}
+	d.till(now + 2).ok(onDemand(2))
+	if k := d.key(2); k.OnDemandStart != now+2 {
+		t.Errorf("asked for at %d, want %d", k.OnDemandStart, now+2)
+	}
+	d.till(due-1).refused(rotate(1, 1, kms.RotationAutomatic, due), kms.CodeConflict, "No such rotation of "+keyARN(1)+" is due.")
+	d.till(due + 5).ok(rotate(1, 1, kms.RotationAutomatic, due))
+	if k := d.key(1); k.NextRotation != due+90*day {
+		t.Errorf("next rotation at %d, want %d", k.NextRotation, due+90*day)
+	}
+	if m, _ := d.View().Material(keyID(1), generation(1, 1)); m.Rotated != due+5 {
+		t.Errorf("rotated at %d, want %d", m.Rotated, due+5)
+	}
 }
 
 // TestDue checks that the lists hold exactly what is due, in the order of the
@@ -396,8 +431,8 @@ func TestDue(t *testing.T) {
 		if got := numbers(v.DueRotations(base+95*day, 9)); !slices.Equal(got, []int{4}) {
 			t.Errorf("rotations within 95 days: got %v, want 4", got)
 		}
-		if at, ok := v.NextDue(); !ok || at != dates[1] {
-			t.Errorf("next due: got %d, %t, want %d", at, ok, dates[1])
+		if got := numbers(v.DueRotations(math.MaxInt64, 1)); !slices.Equal(got, []int{4}) {
+			t.Errorf("next rotation: got %v, want 4", got)
 		}
 	}
 	d.ok(cancelDeletion(1))

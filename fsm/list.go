@@ -43,23 +43,10 @@ func (v *View) DueDeletions(before int64, limit int) []*Key {
 }
 
 // DueRotations returns up to limit enabled keys with a rotation that is due at
-// before, in milliseconds since 1970, in the order of their dates. A rotation on
-// demand is due from the moment that it was asked for.
+// before, in milliseconds since 1970: first those that were asked for, which are due
+// at once, then in the order of their dates.
 func (v *View) DueRotations(before int64, limit int) []*Key {
 	return v.due(rotationsByDate, before, limit)
-}
-
-// NextDue returns when the next key is due for deletion or rotation, in
-// milliseconds since 1970; ok is false when none ever will be as things are.
-func (v *View) NextDue() (at int64, ok bool) {
-	for _, index := range []uint8{deletionsByDate, rotationsByDate} {
-		if found, _ := v.page(index, "", 1, ""); len(found) > 0 {
-			if date := dueDate(found[0].id); !ok || date < at {
-				at, ok = date, true
-			}
-		}
-	}
-	return at, ok
 }
 
 func (v *View) due(index uint8, before int64, limit int) []*Key {

@@ -18,6 +18,10 @@ const (
 	rotationNear = 20 * 60 * 1000
 )
 
+// Dates of rotations are by the leader's clock, which the command carries, and not by
+// the machine's time: that never goes back, so that a clock which was once far ahead
+// for a moment would move every schedule after it.
+
 // SetKeyRotation is EnableKeyRotation and DisableKeyRotation. Enabling counts the
 // period from the moment of the call, also where rotation is enabled already.
 type SetKeyRotation struct {
@@ -45,7 +49,7 @@ func setKeyRotation(t *txn, c *SetKeyRotation) (*kms.Error, error) {
 	changed := *k
 	changed.RotationPeriod, changed.NextRotation = c.Period, 0
 	if c.Period != 0 {
-		changed.NextRotation = t.now + int64(c.Period)*day
+		changed.NextRotation = t.meta.Time + int64(c.Period)*day
 	}
 	t.put(tableKeys, &changed)
 	return nil, nil
@@ -88,14 +92,14 @@ func rotateKeyOnDemand(t *txn, c *RotateKeyOnDemand) (*kms.Error, error) {
 		refusal = limitExceeded("You have exceeded the number of on-demand rotations allowed for this KMS key.")
 	case k.OnDemandStart != 0:
 		refusal = conflicting("An on-demand rotation of " + k.ARN() + " is in progress.")
-	case k.RotationPeriod != 0 && k.NextRotation-t.now <= rotationNear:
+	case k.RotationPeriod != 0 && k.NextRotation-t.meta.Time <= rotationNear:
 		refusal = conflicting("An automatic rotation of " + k.ARN() + " is in progress or due within 20 minutes.")
 	}
 	if refusal != nil {
 		return refusal, nil
 	}
 	asked := *k
-	asked.OnDemandStart = max(t.now, 1)
+	asked.OnDemandStart = max(t.meta.Time, 1)
 	asked.OnDemandCount++
 	t.put(tableKeys, &asked)
 	return nil, nil
@@ -135,7 +139,7 @@ func rotateKey(t *txn, c *RotateKey) (*kms.Error, error) {
 		return refusal, nil
 	}
 	at, kind, ok := k.DueRotation()
-	if !ok || at != c.Due || kind != c.Type || t.now < c.Due {
+	if !ok || at != c.Due || kind != c.Type || t.meta.Time < c.Due {
 		return &kms.Error{Code: kms.CodeConflict, Message: "No such rotation of " + k.ARN() + " is due."}, nil
 	}
 	if t.state.get(tableMaterials, k.ID, c.Material.ID[:materialPrefix]) != nil {
@@ -143,10 +147,10 @@ func rotateKey(t *txn, c *RotateKey) (*kms.Error, error) {
 		return nil, nil
 	}
 	m := c.Material
-	m.Seq, m.Rotated, m.RotationType = t.nextSeq(k.ID), t.now, c.Type
+	m.Seq, m.Rotated, m.RotationType = t.nextSeq(k.ID), t.meta.Time, c.Type
 	rotated := *k
 	rotated.CurrentMaterial = m.ID
-	rotated.advance(c.Type, t.now)
+	rotated.advance(c.Type, t.meta.Time)
 	t.put(tableMaterials, &m)
 	t.put(tableKeys, &rotated)
 	return nil, nil
