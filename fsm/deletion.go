@@ -52,6 +52,7 @@ func scheduleKeyDeletion(t *txn, c *ScheduleKeyDeletion) (*kms.Error, error) {
 	waiting := *k
 	waiting.State, waiting.DeletionDate, waiting.PendingWindow = kms.PendingDeletion, c.DeletionDate, c.Window
 	t.put(tableKeys, &waiting)
+	t.made = []string{k.ID}
 	return nil, nil
 }
 
@@ -81,6 +82,7 @@ func cancelKeyDeletion(t *txn, c *CancelKeyDeletion) (*kms.Error, error) {
 		kept.State = kms.PendingImport
 	}
 	t.put(tableKeys, &kept)
+	t.made = []string{k.ID}
 	return nil, nil
 }
 

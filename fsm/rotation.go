@@ -102,6 +102,7 @@ func rotateKeyOnDemand(t *txn, c *RotateKeyOnDemand) (*kms.Error, error) {
 	asked.OnDemandStart = max(t.meta.Time, 1)
 	asked.OnDemandCount++
 	t.put(tableKeys, &asked)
+	t.made = []string{k.ID}
 	return nil, nil
 }
 

@@ -24,6 +24,13 @@ const (
 	Usable = inEnabled | inUpdating
 	// NotPendingDeletion is for new aliases, tags and descriptions.
 	NotPendingDeletion = AnyState &^ (inPendingDeletion | inPendingReplicaDeletion)
+	// Deletable is for ScheduleKeyDeletion.
+	Deletable = NotPendingDeletion &^ inUpdating
+	// Schedulable is for the schedule of rotation: what may not have one for its
+	// origin is told so, whatever its state.
+	Schedulable = inEnabled | inUpdating | inPendingImport | inUnavailable
+	// Rotatable is for RotateKeyOnDemand.
+	Rotatable = inEnabled | inUpdating | inUnavailable
 	// Switchable is for EnableKey and DisableKey.
 	Switchable = inEnabled | inDisabled | inUnavailable
 )

@@ -8,9 +8,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/kmsd/kmsd/crypto"
 	"github.com/kmsd/kmsd/fsm"
 	"github.com/kmsd/kmsd/kms"
 	"github.com/kmsd/kmsd/service"
+	"github.com/kmsd/kmsd/service/kmsapi"
 )
 
 // JSON is a decoded object.
@@ -276,4 +278,17 @@ func (s *Solo) Prune(t testing.TB) [32]byte {
 	}
 	s.ApplyMeta(t, fsm.Meta{Time: s.now.Load(), Recorded: indexes}, fsm.PruneAudit{})
 	return s.Machine.Digest()
+}
+
+// Rotate gives a key new material, as the leader's due work does, and returns the
+// material's id.
+func Rotate(t testing.TB, s *Solo, k *fsm.Key, due int64, kind kms.RotationType) string {
+	t.Helper()
+	secret := crypto.NewMaterial()
+	id := crypto.MaterialID(k.ID, secret)
+	sealed, err := s.Keyring.Seal(kmsapi.MaterialPurpose, k.ID+"/"+id, secret)
+	check(t, err)
+	s.Apply(t, fsm.RotateKey{Account: k.Account, Region: k.Region, KeyID: k.ID, Type: kind, Due: due,
+		Material: fsm.Material{KeyID: k.ID, ID: id, Created: s.Now().UnixMilli(), Sealed: sealed}})
+	return id
 }

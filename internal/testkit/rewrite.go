@@ -22,13 +22,25 @@ const (
 	keyID        = 3
 	keySpec      = 6
 	keyUsage     = 7
+	keyOrigin    = 8
 	keyState     = 10
 )
 
-// SetState brings a key into a state, also into one that no command reaches.
+// SetState brings a key into a state, also into one that no command reaches. Only
+// keys of imported material wait for an import.
 func (s *Solo) SetState(t testing.TB, id, state string) {
 	t.Helper()
-	s.rewrite(t, tableKeys, keyID, id, map[uint64]any{keyState: state})
+	fields := map[uint64]any{keyState: state}
+	if state == "PendingImport" {
+		fields[keyOrigin] = "EXTERNAL"
+	}
+	s.rewrite(t, tableKeys, keyID, id, fields)
+}
+
+// SetOrigin gives a key another origin. It keeps its material.
+func (s *Solo) SetOrigin(t testing.TB, id, origin string) {
+	t.Helper()
+	s.rewrite(t, tableKeys, keyID, id, map[uint64]any{keyOrigin: origin})
 }
 
 // SetType gives a key another spec and usage. It keeps its symmetric material.

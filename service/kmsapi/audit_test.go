@@ -80,6 +80,43 @@ var recordCases = []recordCase{
 		response: `{"keyMetadata":` + strings.ReplaceAll(newMetadata, "$D", `my \"key\"`) + `}`, res: `[{"accountId":"111122223333","type":"AWS::KMS::Key","ARN":"arn:aws:kms:us-east-1:111122223333:key/$NEW"}]`},
 }
 
+// life are the records of the calls that manage a key's life, in this order.
+var life = []recordCase{
+	{op: "UpdateKeyDescription", body: `{"KeyId":"$ID","Description":"a \"b\""}`, request: `{"keyId":"$ID","description":"a \"b\""}`, response: `{"keyId":"$ARN"}`, res: `[` + keyResource + `]`},
+	{op: "TagResource", body: `{"KeyId":"$ARN","Tags":[{"TagKey":"team","TagValue":"a b"},{"TagKey":"x","TagValue":""}]}`,
+		request: `{"keyId":"$ARN","tags":[{"tagKey":"team","tagValue":"a b"},{"tagKey":"x","tagValue":""}]}`, response: `{"keyId":"$ARN"}`, res: `[` + keyResource + `]`},
+	{op: "UntagResource", body: `{"KeyId":"$ID","TagKeys":["team","y"]}`, request: `{"keyId":"$ID","tagKeys":["team","y"]}`, response: `{"keyId":"$ARN"}`, res: `[` + keyResource + `]`},
+	{op: "ListResourceTags", body: `{"KeyId":"$ID","Limit":5}`, request: `{"keyId":"$ID","limit":5}`, response: `null`, res: `[` + keyResource + `]`, readOnly: true},
+	{op: "ListKeyPolicies", body: `{"KeyId":"$ID"}`, request: `{"keyId":"$ID"}`, response: `null`, res: `[` + keyResource + `]`, readOnly: true},
+	{op: "EnableKeyRotation", body: `{"KeyId":"$ID","RotationPeriodInDays":90}`, request: `{"keyId":"$ID","rotationPeriodInDays":90}`, response: `{"keyId":"$ARN"}`, res: `[` + keyResource + `]`},
+	{op: "EnableKeyRotation", body: `{"KeyId":"$ID"}`, request: `{"keyId":"$ID"}`, response: `{"keyId":"$ARN"}`, res: `[` + keyResource + `]`},
+	{op: "GetKeyRotationStatus", body: `{"KeyId":"$ARN"}`, request: `{"keyId":"$ARN"}`, response: `null`, res: `[` + keyResource + `]`, readOnly: true},
+	{op: "DisableKeyRotation", body: `{"KeyId":"$ID"}`, request: `{"keyId":"$ID"}`, response: `{"keyId":"$ARN"}`, res: `[` + keyResource + `]`},
+	{op: "RotateKeyOnDemand", body: `{"KeyId":"$ID"}`, request: `{"keyId":"$ID"}`, response: `{"keyId":"$ARN"}`, res: `[` + keyResource + `]`},
+	{op: "ListKeyRotations", body: `{"KeyId":"$ID","IncludeKeyMaterial":"ALL_KEY_MATERIAL","Limit":9}`,
+		request: `{"keyId":"$ID","includeKeyMaterial":"ALL_KEY_MATERIAL","limit":9}`, response: `null`, res: `[` + keyResource + `]`, readOnly: true},
+	{op: "ScheduleKeyDeletion", body: `{"KeyId":"$ID","PendingWindowInDays":7}`, request: `{"keyId":"$ID","pendingWindowInDays":7}`, res: `[` + keyResource + `]`,
+		response: `{"keyId":"$ARN","keyState":"PendingDeletion","deletionDate":"Dec 1, 2026, 12:00:00 PM","pendingWindowInDays":7}`},
+	{op: "TagResource", body: `{"KeyId":"$ID","Tags":[]}`, request: `{"keyId":"$ID"}`, res: `[` + keyResource + `]`,
+		errorCode: "KMSInvalidStateException", errorMessage: "$ARN is pending deletion."},
+	{op: "CancelKeyDeletion", body: `{"KeyId":"$ID"}`, request: `{"keyId":"$ID"}`, response: `{"keyId":"$ARN"}`, res: `[` + keyResource + `]`},
+	{op: "CancelKeyDeletion", body: `{"KeyId":"$ID"}`, request: `{"keyId":"$ID"}`, res: `[` + keyResource + `]`,
+		errorCode: "KMSInvalidStateException", errorMessage: "$ARN is not pending deletion."},
+	{op: "ScheduleKeyDeletion", body: `{"KeyId":"$ID"}`, request: `{"keyId":"$ID"}`, res: `[` + keyResource + `]`,
+		response: `{"keyId":"$ARN","keyState":"PendingDeletion","deletionDate":"Dec 24, 2026, 12:00:00 PM","pendingWindowInDays":30}`},
+	{op: "ScheduleKeyDeletion", body: `{"KeyId":"$ID","PendingWindowInDays":31}`, request: `{"keyId":"$ID","pendingWindowInDays":31}`,
+		errorCode: "ValidationException", errorMessage: "PendingWindowInDays must be between 7 and 30."},
+}
+
+func TestLifeRecords(t *testing.T) {
+	t.Parallel()
+	s := testkit.Start(t)
+	key := s.NewKey(t)
+	for _, row := range life {
+		t.Run(row.op+" "+row.errorCode, func(t *testing.T) { testRecord(t, s, row, []string{"$ID", key, "$ARN", testkit.ARN(key)}) })
+	}
+}
+
 // The records of refusals: the parameters as far as they were read, the key as far
 // as it was resolved.
 var refusalCases = []recordCase{

@@ -2,11 +2,8 @@ package kmsapi
 
 import (
 	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/kmsd/kmsd/audit"
-	"github.com/kmsd/kmsd/fsm"
 	"github.com/kmsd/kmsd/kms"
 	wire "github.com/kmsd/kmsd/wire/kms"
 )
@@ -46,7 +43,7 @@ func keySpec(in *wire.CreateKeyRequest) string {
 // checkCreateKey checks what needs no state, in AWS's order, and then refuses what
 // AWS has and this version of kmsd has not.
 func checkCreateKey(in *wire.CreateKeyRequest) error {
-	for _, check := range []func(*wire.CreateKeyRequest) error{checkUsage, checkOrigin, checkServed, checkTags} {
+	for _, check := range []func(*wire.CreateKeyRequest) error{checkUsage, checkOrigin, checkServed, checkNewTags} {
 		if err := check(in); err != nil {
 			return err
 		}
@@ -117,44 +114,7 @@ func checkServed(in *wire.CreateKeyRequest) error {
 	return nil
 }
 
-// maxTags is how many tags a key may have (AWS: "Resource quotas").
-const maxTags = 50
-
-func checkTags(in *wire.CreateKeyRequest) error {
-	seen := make(map[string]bool, len(in.Tags))
-	for _, tag := range in.Tags {
-		switch {
-		case seen[tag.TagKey]:
-			return tagError("Duplicate tag keys")
-		case len(tag.TagKey) >= 4 && strings.EqualFold(tag.TagKey[:4], "aws:"):
-			return tagError("Tags beginning with aws: are reserved")
-		case !tagText(tag.TagKey) || !tagText(tag.TagValue):
-			return tagError("Tag keys and values can contain only letters, digits, white space and the characters _ . / = + - @ :")
-		}
-		seen[tag.TagKey] = true
-	}
-	if len(in.Tags) > maxTags {
-		return tagError("Too many tags")
-	}
-	return nil
-}
-
-func tagError(message string) error { return &kms.Error{Code: kms.CodeTag, Message: message} }
-
-// tagText tells whether every character may stand in a tag.
-func tagText(s string) bool {
-	return utf8.ValidString(s) && strings.IndexFunc(s, func(r rune) bool {
-		return !unicode.IsLetter(r) && !unicode.IsNumber(r) && !unicode.IsMark(r) && !unicode.IsSpace(r) && !strings.ContainsRune("_./=+-@:", r)
-	}) < 0
-}
-
-func tags(in []wire.Tag) []fsm.Tag {
-	out := make([]fsm.Tag, len(in))
-	for i, t := range in {
-		out[i] = fsm.Tag{Key: t.TagKey, Value: t.TagValue}
-	}
-	return out
-}
+func checkNewTags(in *wire.CreateKeyRequest) error { return checkTags(in.Tags) }
 
 func createKeyParams(in *wire.CreateKeyRequest, p *audit.Params) {
 	usage := in.KeyUsage
@@ -172,9 +132,6 @@ func createKeyParams(in *wire.CreateKeyRequest, p *audit.Params) {
 	p.OptString("customKeyStoreId", in.CustomKeyStoreId)
 	p.OptBool("multiRegion", in.MultiRegion)
 	p.OptString("policy", in.Policy)
-	p.Objects("tags", len(in.Tags), func(i int, p *audit.Params) {
-		p.String("tagKey", in.Tags[i].TagKey)
-		p.String("tagValue", in.Tags[i].TagValue)
-	})
+	recordTags(p, in.Tags)
 	p.OptString("xksKeyId", in.XksKeyId)
 }

@@ -78,6 +78,43 @@ var keyIDCalls = []struct {
 	{"ListAliases", "kms:ListAliases", "keyId", `{"KeyId":"$ID"}`, false},
 	{"DisableKey", "kms:DisableKey", "keyId", `{"KeyId":"$ID"}`, false},
 	{"EnableKey", "kms:EnableKey", "keyId", `{"KeyId":"$ID"}`, false},
+	{"UpdateKeyDescription", "kms:UpdateKeyDescription", "keyId", `{"KeyId":"$ID","Description":"x"}`, false},
+	{"TagResource", "kms:TagResource", "keyId", `{"KeyId":"$ID","Tags":[{"TagKey":"a","TagValue":"b"}]}`, false},
+	{"UntagResource", "kms:UntagResource", "keyId", `{"KeyId":"$ID","TagKeys":["a"]}`, false},
+	{"ListResourceTags", "kms:ListResourceTags", "keyId", `{"KeyId":"$ID"}`, false},
+	{"ListKeyPolicies", "kms:ListKeyPolicies", "keyId", `{"KeyId":"$ID"}`, false},
+	{"EnableKeyRotation", "kms:EnableKeyRotation", "keyId", `{"KeyId":"$ID"}`, false},
+	{"DisableKeyRotation", "kms:DisableKeyRotation", "keyId", `{"KeyId":"$ID"}`, false},
+	{"GetKeyRotationStatus", "kms:GetKeyRotationStatus", "keyId", `{"KeyId":"$ID"}`, false},
+	{"ListKeyRotations", "kms:ListKeyRotations", "keyId", `{"KeyId":"$ID"}`, false},
+}
+
+// onceCalls work once only on a key, so that each case has a key of its own.
+var onceCalls = map[string]string{
+	"ScheduleKeyDeletion": "Enabled", "CancelKeyDeletion": "PendingDeletion", "RotateKeyOnDemand": "Enabled",
+}
+
+func TestKeyIdentifiersOfOnceCalls(t *testing.T) {
+	t.Parallel()
+	for op, state := range onceCalls {
+		t.Run(op, func(t *testing.T) {
+			t.Parallel()
+			s := testkit.Start(t)
+			theirs := s.NewKeyOf(t, testkit.Other)
+			s.MustAs(t, testkit.Other, "CreateAlias", obj{"AliasName": "alias/theirs", "TargetKeyId": theirs})
+			app := s.NewAlias(t, "alias/app", s.NewKey(t))
+			for _, row := range keyIDCases {
+				t.Run(row.name, func(t *testing.T) {
+					key := s.NewKey(t)
+					s.Must(t, "UpdateAlias", obj{"AliasName": app, "TargetKeyId": key})
+					s.SetState(t, key, state)
+					names := []string{"$KEY", key, "$THEIRS", theirs, "$ACTION", "kms:" + op, "$MEMBER", "keyId"}
+					body := obj{"KeyId": fill(row.id, names...)}
+					wantOutcome(t, s.Call(t, testkit.Root, op, body), outcome{row.key.code, fill(row.key.message, names...)})
+				})
+			}
+		})
+	}
 }
 
 func TestKeyIdentifiers(t *testing.T) {

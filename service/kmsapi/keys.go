@@ -82,6 +82,12 @@ func keyMetadata(k *fsm.Key) *wire.KeyMetadata {
 	if k.CurrentMaterial != "" {
 		m.CurrentKeyMaterialId = &k.CurrentMaterial
 	}
+	switch k.State {
+	case kms.PendingDeletion:
+		m.DeletionDate = new(time.UnixMilli(k.DeletionDate).UTC())
+	case kms.PendingReplicaDeletion:
+		m.PendingDeletionWindowInDays = new(int(k.PendingWindow))
+	}
 	return m
 }
 
@@ -128,4 +134,10 @@ func setKeyState[In any](enabled bool) func(context.Context, *service.Request, *
 		r.Record.ResponseElements.String("keyId", key.ARN)
 		return fsm.SetKeyState{Account: key.Account, Region: key.Region, KeyID: key.ID, Enabled: enabled}, nil, nil
 	}
+}
+
+func updateKeyDescription(_ context.Context, r *service.Request, in *wire.UpdateKeyDescriptionRequest) (fsm.Args, *service.None, error) {
+	key := &r.Keys[0]
+	r.Record.ResponseElements.String("keyId", key.ARN)
+	return fsm.SetKeyDescription{Account: key.Account, Region: key.Region, KeyID: key.ID, Description: in.Description}, nil, nil
 }

@@ -36,9 +36,13 @@ func (p page) after(marker *string) (string, error) {
 	}
 	b, err := base64.RawURLEncoding.Strict().DecodeString(*marker)
 	if err != nil || len(b) <= bindingSize || string(b[:bindingSize]) != string(p.binding()) {
-		return "", &kms.Error{Code: kms.CodeInvalidMarker, Message: "Could not deserialize marker '" + *marker + "'"}
+		return "", badMarker(*marker)
 	}
 	return string(b[bindingSize:]), nil
+}
+
+func badMarker(marker string) error {
+	return &kms.Error{Code: kms.CodeInvalidMarker, Message: "Could not deserialize marker '" + marker + "'"}
 }
 
 // limit returns the size of a page: the request's, bounded by what the service

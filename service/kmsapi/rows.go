@@ -36,7 +36,9 @@ const serviceName = "kms"
 func Rows(cfg Config) []*service.Row {
 	a := &api{keyring: cfg.Keyring, materials: cfg.Materials}
 	var rows []*service.Row
-	for _, group := range [][]*service.Row{a.cryptoRows(), a.dataKeyRows(), a.keyRows(), aliasRows(), policyRows()} {
+	for _, group := range [][]*service.Row{
+		a.cryptoRows(), a.dataKeyRows(), a.keyRows(), aliasRows(), policyRows(), deletionRows(), rotationRows(), tagRows(),
+	} {
 		rows = append(rows, group...)
 	}
 	return rows
@@ -178,6 +180,15 @@ func (a *api) keyRows() []*service.Row {
 			Params: func(in *wire.DisableKeyRequest, p *audit.Params) { p.String("keyId", in.KeyId) },
 			Write:  setKeyState[wire.DisableKeyRequest](false),
 		}.Row(),
+		service.Op[wire.UpdateKeyDescriptionRequest, service.None]{
+			Service: serviceName, Name: "UpdateKeyDescription",
+			Keys: manage(func(in *wire.UpdateKeyDescriptionRequest) string { return in.KeyId }, "kms:UpdateKeyDescription", service.NotPendingDeletion),
+			Params: func(in *wire.UpdateKeyDescriptionRequest, p *audit.Params) {
+				p.String("keyId", in.KeyId)
+				p.String("description", in.Description)
+			},
+			Write: updateKeyDescription,
+		}.Row(),
 	}
 }
 
@@ -240,6 +251,16 @@ func policyRows() []*service.Row {
 				p.OptString("policyName", in.PolicyName)
 			},
 			Read: getKeyPolicy,
+		}.Row(),
+		service.Op[wire.ListKeyPoliciesRequest, wire.ListKeyPoliciesResponse]{
+			Service: serviceName, Name: "ListKeyPolicies",
+			Keys: manage(func(in *wire.ListKeyPoliciesRequest) string { return in.KeyId }, "kms:ListKeyPolicies", service.AnyState),
+			Params: func(in *wire.ListKeyPoliciesRequest, p *audit.Params) {
+				p.String("keyId", in.KeyId)
+				audit.OptInt(p, "limit", in.Limit)
+				p.OptString("marker", in.Marker)
+			},
+			Read: listKeyPolicies,
 		}.Row(),
 	}
 }

@@ -20,6 +20,9 @@ var notes = map[string]outcome{
 	"11": {"KMSInvalidStateException", "$ARN is unavailable."},
 	"14": {"KMSInvalidStateException", "$ARN is creating."},
 	"15": {"KMSInvalidStateException", "$ARN is updating."},
+	"4":  {"KMSInvalidStateException", "$ARN is not pending deletion."},
+	"6":  {"UnsupportedOperationException", "$ARN origin is EXTERNAL which is not valid for this operation."},
+	"7":  {"UnsupportedOperationException", "$ARN is in a custom key store, which is not valid for this operation."},
 }
 
 // stateCase is a row: the operation's body with $KEY for the key in the state,
@@ -43,6 +46,18 @@ var stateMatrix = []stateCase{
 	{"", "ListAliases", `{"KeyId":"$KEY"}` /*                                                   */, "ok ok  ok  ok  ok   ok   ok  ok"},
 	{"", "DisableKey", `{"KeyId":"$KEY"}` /*                                                    */, "ok ok  3   3r  5    ok   14  15"},
 	{"", "EnableKey", `{"KeyId":"$KEY"}` /*                                                     */, "ok ok  3   3r  5    ok   14  15"},
+	{"", "CancelKeyDeletion", `{"KeyId":"$KEY"}` /*                                             */, "4  4   ok  ok  4    4    4   4"},
+	{"", "ScheduleKeyDeletion", `{"KeyId":"$KEY"}` /*                                           */, "ok ok  3   3r  ok   ok   ok  15"},
+	{"", "EnableKeyRotation", `{"KeyId":"$KEY"}` /*                                             */, "ok 1   3   3r  6    7    14  ok"},
+	{"", "DisableKeyRotation", `{"KeyId":"$KEY"}` /*                                            */, "ok 1   3   3r  6    7    14  ok"},
+	{"", "GetKeyRotationStatus", `{"KeyId":"$KEY"}` /*                                          */, "ok ok  ok  ok  ok   7    ok  ok"},
+	{"", "ListKeyRotations", `{"KeyId":"$KEY"}` /*                                              */, "ok ok  ok  ok  ok   7    ok  ok"},
+	{"", "RotateKeyOnDemand", `{"KeyId":"$KEY"}` /*                                             */, "ok 1   3   3r  5    7    14  ok"},
+	{"", "TagResource", `{"KeyId":"$KEY","Tags":[{"TagKey":"a","TagValue":"b"}]}` /*            */, "ok ok  3   3r  ok   ok   ok  ok"},
+	{"", "UntagResource", `{"KeyId":"$KEY","TagKeys":["a"]}` /*                                 */, "ok ok  3   3r  ok   ok   ok  ok"},
+	{"", "UpdateKeyDescription", `{"KeyId":"$KEY","Description":"b"}` /*                        */, "ok ok  3   3r  ok   ok   ok  ok"},
+	{"", "ListResourceTags", `{"KeyId":"$KEY"}` /*                                              */, "ok ok  ok  ok  ok   ok   ok  ok"},
+	{"", "ListKeyPolicies", `{"KeyId":"$KEY"}` /*                                               */, "ok ok  ok  ok  ok   ok   ok  ok"},
 	{"new target", "UpdateAlias", `{"AliasName":"$GOODALIAS","TargetKeyId":"$KEY"}` /*          */, "ok ok  3   3r  ok   ok   ok  ok"},
 	{"old target", "UpdateAlias", `{"AliasName":"$ALIAS","TargetKeyId":"$GOOD"}` /*             */, "ok ok  ok  ok  ok   ok   ok  ok"},
 }

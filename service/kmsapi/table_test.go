@@ -66,22 +66,34 @@ type rowCase struct {
 }
 
 var rowCases = []rowCase{
+	{name: "CancelKeyDeletion", write: true, once: true, actions: "kms:CancelKeyDeletion"},
 	{name: "CreateAlias", write: true, once: true, actions: "kms:CreateAlias"},
 	{name: "CreateKey", write: true, once: true, actions: "kms:CreateKey"},
 	{name: "Decrypt", dryRun: true, x: true, actions: "kms:Decrypt"},
 	{name: "DeleteAlias", write: true, once: true, actions: "kms:DeleteAlias"},
 	{name: "DescribeKey", x: true, actions: "kms:DescribeKey"},
 	{name: "DisableKey", write: true, actions: "kms:DisableKey"},
+	{name: "DisableKeyRotation", write: true, actions: "kms:DisableKeyRotation"},
 	{name: "EnableKey", write: true, actions: "kms:EnableKey"},
+	{name: "EnableKeyRotation", write: true, actions: "kms:EnableKeyRotation"},
 	{name: "Encrypt", dryRun: true, x: true, actions: "kms:Encrypt"},
 	{name: "GenerateDataKey", dryRun: true, x: true, actions: "kms:GenerateDataKey"},
 	{name: "GenerateDataKeyWithoutPlaintext", dryRun: true, x: true, actions: "kms:GenerateDataKeyWithoutPlaintext"},
 	{name: "GenerateRandom", actions: "kms:GenerateRandom"},
 	{name: "GetKeyPolicy", actions: "kms:GetKeyPolicy"},
+	{name: "GetKeyRotationStatus", x: true, actions: "kms:GetKeyRotationStatus"},
 	{name: "ListAliases", actions: "kms:ListAliases"},
+	{name: "ListKeyPolicies", actions: "kms:ListKeyPolicies"},
+	{name: "ListKeyRotations", actions: "kms:ListKeyRotations"},
 	{name: "ListKeys", actions: "kms:ListKeys"},
+	{name: "ListResourceTags", actions: "kms:ListResourceTags"},
 	{name: "ReEncrypt", dryRun: true, x: true, actions: "kms:ReEncryptFrom kms:ReEncryptTo"},
+	{name: "RotateKeyOnDemand", write: true, once: true, actions: "kms:RotateKeyOnDemand"},
+	{name: "ScheduleKeyDeletion", write: true, once: true, actions: "kms:ScheduleKeyDeletion"},
+	{name: "TagResource", write: true, actions: "kms:TagResource"},
+	{name: "UntagResource", write: true, actions: "kms:UntagResource"},
 	{name: "UpdateAlias", write: true, actions: "kms:UpdateAlias"},
+	{name: "UpdateKeyDescription", write: true, actions: "kms:UpdateKeyDescription"},
 }
 
 func TestRows(t *testing.T) {
@@ -115,9 +127,15 @@ func TestOutputs(t *testing.T) {
 		"GenerateDataKey": {"KeyId": key, "KeySpec": "AES_256"}, "GenerateDataKeyWithoutPlaintext": {"KeyId": key, "KeySpec": "AES_256"},
 		"GenerateRandom": {"NumberOfBytes": 1}, "GetKeyPolicy": {"KeyId": key}, "ListAliases": {}, "ListKeys": {},
 		"ReEncrypt": {"CiphertextBlob": blob, "DestinationKeyId": key}, "UpdateAlias": {"AliasName": "alias/new", "TargetKeyId": key},
+		"EnableKeyRotation": {"KeyId": key}, "DisableKeyRotation": {"KeyId": key}, "GetKeyRotationStatus": {"KeyId": key}, "RotateKeyOnDemand": {"KeyId": key},
+		"ListKeyRotations": {"KeyId": key}, "TagResource": {"KeyId": key, "Tags": []obj{{"TagKey": "a", "TagValue": ""}}}, "UntagResource": {"KeyId": key, "TagKeys": []string{"a"}},
+		"ListResourceTags": {"KeyId": key}, "ListKeyPolicies": {"KeyId": key}, "UpdateKeyDescription": {"KeyId": key, "Description": ""},
+		"ScheduleKeyDeletion": {"KeyId": key}, "CancelKeyDeletion": {"KeyId": key},
 	}
 	for _, row := range []string{"CreateAlias", "UpdateAlias", "DeleteAlias", "DisableKey", "EnableKey", "CreateKey", "Decrypt", "DescribeKey", "Encrypt", "GenerateDataKey",
-		"GenerateDataKeyWithoutPlaintext", "GenerateRandom", "GetKeyPolicy", "ListAliases", "ListKeys", "ReEncrypt"} {
+		"GenerateDataKeyWithoutPlaintext", "GenerateRandom", "GetKeyPolicy", "ListAliases", "ListKeys", "ReEncrypt", "EnableKeyRotation", "DisableKeyRotation", "GetKeyRotationStatus",
+		"RotateKeyOnDemand", "ListKeyRotations", "TagResource", "UntagResource", "ListResourceTags", "ListKeyPolicies", "UpdateKeyDescription",
+		"ScheduleKeyDeletion", "CancelKeyDeletion"} {
 		a := s.Call(t, testkit.Root, row, bodies[row])
 		wantOutcome(t, a, success)
 		op, _ := wirekms.Lookup(row)
