@@ -20,6 +20,7 @@ const (
 	tableJoinTokens uint8 = 15
 	tableAuthority  uint8 = 16
 	tableGossipKeys uint8 = 17
+	tableUsage      uint8 = 18
 	tableErasures   uint8 = 19
 	tableCount            = 20
 )
@@ -58,6 +59,7 @@ func init() {
 		tableJoinTokens: {"joinTokens", blank[JoinToken], tokenPlaces},
 		tableAuthority:  {"ca", blank[Authority], nil},
 		tableGossipKeys: {"gossipKeys", blank[GossipKeys], nil},
+		tableUsage:      {"usage", blank[Usage], nil},
 		tableErasures:   {"erasures", blank[Erasure], nil},
 	}
 }

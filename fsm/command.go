@@ -42,8 +42,8 @@ const (
 	TypeSetKeyRotation      Type = 27
 	TypeRotateKeyOnDemand   Type = 28
 	TypeRotateKey           Type = 29
-
-	TypeSetConfig Type = 31
+	TypeRecordUsage         Type = 30
+	TypeSetConfig           Type = 31
 )
 
 const (

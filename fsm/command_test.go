@@ -53,6 +53,7 @@ var goldens = []fsm.Args{
 	rotateEvery(1, 90),
 	onDemand(1),
 	rotate(1, 1, kms.RotationAutomatic, start+90*day),
+	recordUsage(used(1, "Encrypt", start+1234, "16bb9d62-9a5d-4a1b-8e1f-0123456789ab"), used(2, "ReEncrypt", start, "event")),
 	fsm.SetConfig{KeysPerRegion: ptr[uint32](1000), AliasesPerKey: ptr[uint32](20), Throttle: throttle()},
 }
 

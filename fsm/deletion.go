@@ -144,6 +144,7 @@ func (t *txn) destroy(k *Key) {
 	if s := t.state.get(tableTags, k.Region, k.ID); s != nil {
 		t.drop(tableTags, s)
 	}
+	t.dropUsage(k.Region, k.ID)
 	t.dropPolicy(k.PolicyHash)
 }
 

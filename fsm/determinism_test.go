@@ -171,6 +171,9 @@ func (g *generator) args(m *fsm.Machine) fsm.Args {
 	case 2, 3:
 		return g.lifeArgs()
 	}
+	if g.rng.IntN(12) == 0 {
+		return g.usageArgs()
+	}
 	switch g.rng.IntN(12) {
 	case 0, 1:
 		c := createKey(i)
@@ -260,6 +263,20 @@ func (g *generator) configArgs() fsm.Args {
 		c.Throttle = throttle()
 	default:
 		c.Throttle = &fsm.Throttle{}
+	}
+	return c
+}
+
+// usageArgs draws uses of keys, of which some do not exist.
+func (g *generator) usageArgs() fsm.Args {
+	var c fsm.RecordUsage
+	for i := 1; i <= 12; i++ {
+		if g.rng.IntN(3) == 0 {
+			c.Entries = append(c.Entries, used(i, "Encrypt", g.time-g.rng.Int64N(4000), strconv.Itoa(g.rng.IntN(9))))
+		}
+	}
+	if len(c.Entries) == 0 {
+		c = recordUsage(used(1, "Decrypt", g.time, "last"))
 	}
 	return c
 }

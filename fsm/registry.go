@@ -114,6 +114,7 @@ var commands = func() *registry {
 	register(r, TypeSetKeyRotation, 1, setKeyRotation)
 	register(r, TypeRotateKeyOnDemand, 1, rotateKeyOnDemand)
 	register(r, TypeRotateKey, 1, rotateKey)
+	register(r, TypeRecordUsage, 1, recordUsage)
 	register(r, TypeSetConfig, 1, setConfig)
 	return r
 }()

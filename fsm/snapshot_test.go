@@ -19,16 +19,24 @@ import (
 // populated returns a machine with records in every table.
 func populated(t testing.TB) *driver {
 	t.Helper()
-	d := populatedMembers(t)
-	d.ok(rotateEvery(1, 90))
-	d.ok(onDemand(1))
-	d.ok(rotate(1, 1, kms.RotationOnDemand, d.time))
-	d.ok(scheduleDeletion(4, d.time+1+7*day))
+	d := populatedLife(t)
+	d.ok(recordUsage(used(1, "Encrypt", start, "e1"), used(4, "Decrypt", start+1, "e2")))
 	for name, n := range d.TableSizes() {
 		if n == 0 {
 			t.Errorf("table %s is not covered", name)
 		}
 	}
+	return d
+}
+
+// populatedLife adds keys that rotate and that wait for their deletion.
+func populatedLife(t testing.TB) *driver {
+	t.Helper()
+	d := populatedMembers(t)
+	d.ok(rotateEvery(1, 90))
+	d.ok(onDemand(1))
+	d.ok(rotate(1, 1, kms.RotationOnDemand, d.time))
+	d.ok(scheduleDeletion(4, d.time+1+7*day))
 	return d
 }
 
@@ -121,7 +129,8 @@ func TestSnapshotGolden(t *testing.T) {
 	t.Parallel()
 	checkSnapshot(t, "snapshot-1.hex", populatedFirst(t))
 	checkSnapshot(t, "snapshot-1-members.hex", populatedMembers(t))
-	checkSnapshot(t, "snapshot-1-life.hex", populated(t))
+	checkSnapshot(t, "snapshot-1-life.hex", populatedLife(t))
+	checkSnapshot(t, "snapshot-1-usage.hex", populated(t))
 	settings := started(t, nil)
 	settings.ok(fsm.SetConfig{AliasesPerKey: ptr[uint32](20), Throttle: throttle()})
 	checkSnapshot(t, "snapshot-1-settings.hex", settings)
