@@ -16,9 +16,6 @@ const (
 	beatTimeout = lease.Silence / 2
 	// beatPause follows a Beat that failed.
 	beatPause = 50 * time.Millisecond
-	// clusterVersion is the highest version of the replicated state's meaning that
-	// this build supports.
-	clusterVersion = 1
 )
 
 // handleBeat takes a Beat of the node from. What decides is read when the Beat
@@ -45,7 +42,7 @@ func (n *Node) handleBeat(ctx context.Context, from string, b lease.Beat) lease.
 	}
 	r := lease.Reply{
 		Term: term, Inc: n.inc, Stamp: n.clock.Boot(), Applied: n.applied.Load(),
-		Version: clusterVersion, Wall: n.clock.Wall().UnixMilli(), DiskFree: n.disk().free,
+		Version: uint16(n.versions().newest), Wall: n.clock.Wall().UnixMilli(), DiskFree: n.disk().free,
 		Authority: n.trusts.Load(), Remembers: n.remembers.Load(),
 	}
 	if counts && b.WaitIndex > 0 && r.Applied >= b.WaitIndex {

@@ -59,6 +59,8 @@ type hooks struct {
 	drain   time.Duration         // instead of leaveDrain
 	lonely  time.Duration         // instead of lonely
 	disk    func() diskSpace
+	// versions replaces what the build supports.
+	versions versions
 	// transport replaces the network's.
 	transport func(nodeID string) raftTransport
 }
@@ -99,6 +101,9 @@ func (h *hooks) complete(c *Config) {
 		if *d == 0 {
 			*d = standard
 		}
+	}
+	if h.versions.newest == 0 {
+		h.versions = ofBuild
 	}
 	if h.disk == nil {
 		h.disk = func() diskSpace { return statDisk(c.DataDir) }

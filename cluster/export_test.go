@@ -29,6 +29,20 @@ func (c *Config) SetPromoteAfter(d time.Duration) { c.hooks.promote = d }
 func (c *Config) SetLeaveDrain(d time.Duration)   { c.hooks.drain = d }
 func (c *Config) SetLonely(d time.Duration)       { c.hooks.lonely = d }
 
+// SetVersions replaces the cluster versions that the build supports. Creating aliases
+// comes with cluster version 2 then.
+func (c *Config) SetVersions(oldest, newest uint32)     { c.hooks.versions = testVersions(oldest, newest) }
+func (c *JoinConfig) SetVersions(oldest, newest uint32) { c.versions = testVersions(oldest, newest) }
+
+func testVersions(oldest, newest uint32) versions {
+	return versions{oldest, newest, func(cmd fsm.Command) uint32 {
+		if cmd.Type == fsm.TypeCreateAlias {
+			return 2
+		}
+		return cmd.Since()
+	}}
+}
+
 // SetDisk replaces the measurement of the disk.
 func (c *Config) SetDisk(f func() (free, total uint64)) {
 	c.hooks.disk = func() diskSpace {
@@ -52,6 +66,18 @@ func (n *Node) MeasureDisk() { n.measureDisk() }
 // Decide proposes a command of the leader's own.
 func (n *Node) Decide(ctx context.Context, args fsm.Args) (uint64, error) {
 	return n.decide(ctx, args, nil)
+}
+
+// Manage makes the leader's next change of members, version or authorities, as it
+// does four times a second. more tells that it did one.
+func (n *Node) Manage(ctx context.Context) (more bool, err error) {
+	l, err := n.leading(ctx)
+	if err != nil {
+		return false, err
+	}
+	l.members.Lock()
+	defer l.members.Unlock()
+	return l.change(ctx)
 }
 
 // Handshake connects to a member for kmsd-rpc/1 with credentials.

@@ -46,6 +46,16 @@ func (f *fate) fail(code int, err error) {
 	})
 }
 
+// An ExitError is what Open returns when it met a fatal condition already: the
+// process should end with the code.
+type ExitError struct {
+	Code int
+	Err  error
+}
+
+func (e *ExitError) Error() string { return e.Err.Error() }
+func (e *ExitError) Unwrap() error { return e.Err }
+
 // Fatal is closed when the node can not go on: it serves nothing any more and the
 // process should end with the code that FatalError gives.
 func (n *Node) Fatal() <-chan struct{} { return n.fate.done }

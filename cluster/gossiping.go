@@ -69,7 +69,7 @@ func (n *Node) useGossipKeys(g *gossip.Gossip, rec *fsm.GossipKeys) (*gossip.Gos
 	return gossip.Start(gossip.Config{
 		NodeID: n.id, ClusterID: n.clusterID, Bind: n.Addr().String(), Advertise: n.cfg.Advertise, Keys: keys,
 		Dial: n.hub.dialAnybody, Accept: n.hub.gossip, Known: n.isKnown, Peers: n.places,
-		Meta:   func() gossip.Meta { return gossip.Meta{APIAddress: n.cfg.APIAddress, Version: clusterVersion} },
+		Meta:   func() gossip.Meta { return gossip.Meta{APIAddress: n.cfg.APIAddress, Version: n.versions().newest} },
 		Logger: n.log, Registerer: n.cfg.Registerer,
 	})
 }

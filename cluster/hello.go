@@ -28,7 +28,7 @@ func (n *Node) greet() {
 	if n.cfg.Advertise == "" {
 		return
 	}
-	hello := fsm.NodeHello{ID: n.id, Address: n.cfg.Advertise, APIAddress: n.cfg.APIAddress, Version: clusterVersion}
+	hello := fsm.NodeHello{ID: n.id, Address: n.cfg.Advertise, APIAddress: n.cfg.APIAddress, Version: n.versions().newest}
 	for n.ctx.Err() == nil {
 		wait := greetEvery
 		if rec, ok := n.machine.View().Node(n.id); n.hasGenesis() && n.isCaughtUp() && !ok {

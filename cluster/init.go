@@ -139,12 +139,12 @@ func (f *founder) sealGenesis() ([]byte, error) {
 	}
 	now := f.cfg.Now.UnixMilli()
 	g := fsm.Genesis{
-		ClusterID: f.clusterID, ClusterVersion: clusterVersion,
+		ClusterID: f.clusterID, ClusterVersion: fsm.NewestVersion,
 		Keyring: []fsm.KeyringTerm{{Term: 1, Wrapped: wrapped, Created: now}},
 	}
 	for i, m := range f.members {
 		g.Nodes = append(g.Nodes, fsm.NodeRecord{
-			ID: m.file.NodeID, SPKI: m.spki, Added: now, CertIssuer: f.authority.SPKI(), Version: clusterVersion,
+			ID: m.file.NodeID, SPKI: m.spki, Added: now, CertIssuer: f.authority.SPKI(), Version: fsm.NewestVersion,
 			Address: f.cfg.Nodes[i].Advertise, APIAddress: f.cfg.Nodes[i].APIAddress,
 		})
 	}
@@ -162,7 +162,7 @@ func (f *founder) sealGenesis() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return sealEntry(first, cmd)
+	return sealEntry(first, fsm.NewestVersion, cmd)
 }
 
 // addAuthorities puts the authorities and the first gossip key into the first

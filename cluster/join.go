@@ -40,6 +40,8 @@ type JoinConfig struct {
 	Logger *slog.Logger
 	// Clock is the node's time; nil for the machine's.
 	Clock Clock
+
+	versions versions // of this build, or what a test says
 }
 
 func (c *JoinConfig) validate() error {
@@ -56,6 +58,9 @@ func (c *JoinConfig) validate() error {
 	}
 	if c.Clock == nil {
 		c.Clock = systemClock{}
+	}
+	if c.versions.newest == 0 {
+		c.versions = ofBuild
 	}
 	return nil
 }
@@ -262,7 +267,8 @@ func (j *joiner) askOne(ctx context.Context, addr string) (*joinReply, error) {
 	defer c.Close()
 	r := joinRequest{
 		NodeID: j.nodeID, TokenID: j.token.ID, CSR: j.csr,
-		Address: j.cfg.Advertise, APIAddress: j.cfg.APIAddress, Version: clusterVersion,
+		Address: j.cfg.Advertise, APIAddress: j.cfg.APIAddress,
+		Version: j.cfg.versions.newest, Oldest: j.cfg.versions.oldest,
 	}
 	if r.Proof, err = j.token.Prove(c.ConnectionState(), j.csr, j.nodeID); err != nil {
 		return nil, err

@@ -41,7 +41,10 @@ type joinRequest struct {
 	KeyProof   []byte `cbor:"5,keyasint,omitempty"` // by the node's key, trust.ProveKey
 	Address    string `cbor:"6,keyasint,omitempty"`
 	APIAddress string `cbor:"7,keyasint,omitempty"`
-	Version    uint32 `cbor:"8,keyasint,omitempty"`
+	// Version and Oldest are the highest and the lowest cluster version that the node
+	// supports.
+	Version uint32 `cbor:"8,keyasint,omitempty"`
+	Oldest  uint32 `cbor:"10,keyasint,omitempty"`
 	// Refresh asks, as a member that was away, for the members' present keys.
 	Refresh bool `cbor:"9,keyasint,omitempty"`
 }
@@ -218,7 +221,8 @@ func (n *Node) admit(ctx context.Context, c *tls.Conn, r *joinRequest) (*joinRep
 		}
 	}
 	cert, err := n.ask(ctx, kindAdmit, encodeCBOR(admitRequest{
-		TokenID: r.TokenID, CSR: r.CSR, NodeID: r.NodeID, Address: r.Address, APIAddress: r.APIAddress, Version: r.Version,
+		TokenID: r.TokenID, CSR: r.CSR, NodeID: r.NodeID, Address: r.Address, APIAddress: r.APIAddress,
+		Version: r.Version, Oldest: r.Oldest,
 	}))
 	if err != nil {
 		return nil, err
@@ -296,6 +300,7 @@ type admitRequest struct {
 	Address    string `cbor:"4,keyasint"`
 	APIAddress string `cbor:"5,keyasint"`
 	Version    uint32 `cbor:"6,keyasint"`
+	Oldest     uint32 `cbor:"7,keyasint,omitempty"`
 }
 
 // leadAdmit makes a node a member and hands its certificate out after that: nobody
@@ -309,11 +314,12 @@ func (l *leadership) leadAdmit(ctx context.Context, body []byte) ([]byte, uint64
 	if err != nil {
 		return nil, 0, err
 	}
-	if r.Version < clusterVersion {
-		return nil, 0, &kms.Error{Code: kms.CodeConflict, Message: "The node's build is older than the cluster: it does not support the cluster's version."}
-	}
-	l.members.Lock() // the authority stays the same
+	l.members.Lock() // authority and cluster version stay the same
 	defer l.members.Unlock()
+	if current := l.n.clusterVersion(); r.Oldest > current {
+		return nil, 0, &kms.Error{Code: kms.CodeConflict, Message: fmt.Sprintf(
+			"The node supports no cluster version before %d, the cluster has version %d. Install an older release on the node, or a newer one on every member.", r.Oldest, current)}
+	}
 	authority, err := l.issuer()
 	if err != nil {
 		return nil, 0, err

@@ -29,6 +29,7 @@ type applier struct {
 	machine *fsm.Machine
 	keyring *kmscrypto.Keyring
 	fate    *fate
+	builds  *versions
 	applied func(index uint64) // tells that index is published
 
 	terms    []*fsm.KeyringTerm // those that the keyring has loaded
@@ -106,9 +107,20 @@ func (a *applier) flush(b *batch, answers []any) {
 		}
 	}
 	*b = batch{}
-	if err := a.syncKeyring(); err != nil {
+	if err := a.sync(); err != nil {
 		a.fate.fail(ExitUndecodable, err)
 	}
+}
+
+// sync makes this node follow the applied state: it stops it when the cluster's
+// version is not for this build, and brings the keyring up to date.
+func (a *applier) sync() error {
+	if meta := a.machine.View().Meta(); meta != nil {
+		if err := a.builds.tooNew(meta.ClusterVersion); err != nil {
+			return err
+		}
+	}
+	return a.syncKeyring()
 }
 
 // open takes an entry out of its envelope.
@@ -117,8 +129,8 @@ func (a *applier) open(log *raft.Log) (fsm.Command, error) {
 	isGenesis := fsm.Type(h.Type) == fsm.TypeGenesis
 	switch {
 	case err != nil:
-	case h.ClusterVersion > clusterVersion:
-		err = fmt.Errorf("it is of cluster version %d, this build knows %d", h.ClusterVersion, clusterVersion)
+	case a.builds.tooNew(h.ClusterVersion) != nil:
+		err = a.builds.tooNew(h.ClusterVersion)
 	case isGenesis != (h.Term == 0): // term 0 is for the first entry alone
 		err = fmt.Errorf("it is sealed under keyring term %d", h.Term)
 	default:
@@ -176,7 +188,7 @@ func (a *applier) Restore(r io.ReadCloser) error {
 	if err := a.machine.Restore(plain); err != nil {
 		return err
 	}
-	if err := a.syncKeyring(); err != nil {
+	if err := a.sync(); err != nil {
 		a.fate.fail(ExitUndecodable, err)
 		return err
 	}

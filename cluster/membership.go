@@ -104,6 +104,9 @@ func (l *leadership) change(ctx context.Context) (more bool, err error) {
 	if more, err := l.promote(ctx, config); more || err != nil {
 		return more, err
 	}
+	if more, err := l.raiseVersion(ctx, config); more || err != nil {
+		return more, err
+	}
 	return l.rotate(ctx)
 }
 

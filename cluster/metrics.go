@@ -97,7 +97,7 @@ func (m *metrics) proposed(err error, r fsm.Result, took time.Duration) {
 	switch {
 	case errors.Is(err, kms.ErrNotLeader):
 		result = "not_leader"
-	case errors.Is(err, kms.ErrUnavailable):
+	case errors.Is(err, kms.ErrUnavailable), errors.Is(err, errNotYet):
 		result = "unavailable"
 	case errors.Is(err, kms.ErrOutcomeUnknown):
 		result = "unknown"

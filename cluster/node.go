@@ -113,7 +113,8 @@ type Node struct {
 
 // Open starts the node in a directory that Init or JoinCluster made: it takes the directory's
 // lock, opens the seal, starts Raft and listens. It does not wait for a leader.
-// Serve must follow. ctx bounds the opening of the seal.
+// Serve must follow. ctx bounds the opening of the seal. What the directory holds may
+// be fatal for this build: then the error is an *ExitError.
 func Open(ctx context.Context, cfg Config) (*Node, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
@@ -141,7 +142,11 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 	n.started = n.clock.Boot()
 	if err := n.open(ctx); err != nil {
 		n.abandon()
-		return nil, fmt.Errorf("opening the node in %s: %w", cfg.DataDir, err)
+		err = fmt.Errorf("opening the node in %s: %w", cfg.DataDir, err)
+		if code, why := n.FatalError(); why != nil {
+			return nil, &ExitError{code, fmt.Errorf("%w: %w", err, why)}
+		}
+		return nil, err
 	}
 	return n, nil
 }
@@ -265,8 +270,15 @@ func (n *Node) losePatience(config *raft.Config) {
 }
 
 // catchUp says that this node has the state of the leader that it hears, or leads
-// itself.
-func (n *Node) catchUp() { n.catching.Do(func() { close(n.caught) }) }
+// itself. Only now is it known that the cluster's version is none of its past.
+func (n *Node) catchUp() {
+	n.catching.Do(func() {
+		if err := n.versions().tooOld(n.clusterVersion()); err != nil {
+			n.fate.fail(ExitUndecodable, err)
+		}
+		close(n.caught)
+	})
+}
 
 func (n *Node) isCaughtUp() bool {
 	select {
@@ -288,7 +300,7 @@ func (n *Node) transport(config *raft.Config) raftTransport {
 }
 
 func (n *Node) applier() *applier {
-	return &applier{machine: n.machine, keyring: n.keyring, fate: n.fate, applied: n.onApplied}
+	return &applier{machine: n.machine, keyring: n.keyring, fate: n.fate, builds: n.versions(), applied: n.onApplied}
 }
 
 // onApplied tells everybody that the machine has published index.

@@ -30,8 +30,9 @@ const (
 // package's comment. The result of a conflict does not wait: nothing happened.
 //
 // The errors are kms.ErrNotLeader and kms.ErrUnavailable, when nothing was
-// proposed, and kms.ErrOutcomeUnknown. Any other error is the caller's: a command
-// that cannot be sealed.
+// proposed, and kms.ErrOutcomeUnknown. A command that not every member supports is
+// refused with a *kms.Error, ServiceUnavailableException, and nothing was proposed.
+// Any other error is the caller's: a command that cannot be sealed.
 func (n *Node) Propose(ctx context.Context, cmd fsm.Command) (fsm.Result, uint64, error) {
 	leave, ok := n.proposals.enter()
 	if !ok {
@@ -51,6 +52,9 @@ func (n *Node) propose(ctx context.Context, cmd fsm.Command) (fsm.Result, uint64
 	}
 	if n.disk().below(refuseWrites) {
 		return fsm.Result{}, 0, fmt.Errorf("%w: the disk is full", kms.ErrUnavailable)
+	}
+	if err := n.mayPropose(cmd); err != nil {
+		return fsm.Result{}, 0, err
 	}
 	entry, err := n.sealCommand(cmd)
 	if err != nil {
@@ -106,11 +110,15 @@ func (n *Node) awaitStable(ctx context.Context, l *leadership, index uint64) err
 func (n *Node) meta() fsm.Meta { return fsm.Meta{Time: n.clock.Wall().UnixMilli()} }
 
 // sealCommand makes the log entry of a command.
-func (n *Node) sealCommand(cmd fsm.Command) ([]byte, error) { return sealEntry(n.keyring, cmd) }
+func (n *Node) sealCommand(cmd fsm.Command) ([]byte, error) {
+	return sealEntry(n.keyring, n.clusterVersion(), cmd)
+}
 
-func sealEntry(k *kmscrypto.Keyring, cmd fsm.Command) ([]byte, error) {
+// sealEntry seals a command for a cluster of a version, which members that do not
+// support it read from the envelope.
+func sealEntry(k *kmscrypto.Keyring, version uint32, cmd fsm.Command) ([]byte, error) {
 	return k.SealEntry(kmscrypto.EntryHeader{
-		ClusterVersion: clusterVersion, Type: uint16(cmd.Type), Version: cmd.Version, ReqKey: cmd.ReqKey,
+		ClusterVersion: version, Type: uint16(cmd.Type), Version: cmd.Version, ReqKey: cmd.ReqKey,
 	}, cmd.Body)
 }
 

@@ -21,7 +21,9 @@ type Status struct {
 	Applied, Stable   uint64
 	Starts            uint64
 	NotReady          error // nil: the node serves
-	Version           uint32
+	// ClusterVersion is that of the applied state, 0 before the first command. Supports
+	// is the highest one that this build supports.
+	ClusterVersion, Supports uint32
 	// Address and APIAddress are what the node tells the others; empty if nothing.
 	Address, APIAddress string
 	// SealKind names what protects the root key on the disk.
@@ -43,7 +45,7 @@ func (n *Node) Status() Status {
 	disk := n.disk()
 	s := Status{
 		NodeID: n.id, ClusterID: n.clusterID, LeaderID: n.knownLeader(), Term: n.raft.CurrentTerm(),
-		Applied: n.applied.Load(), Stable: n.stable.Load(), Starts: n.inc, NotReady: n.Ready(), Version: clusterVersion,
+		Applied: n.applied.Load(), Stable: n.stable.Load(), Starts: n.inc, NotReady: n.Ready(), ClusterVersion: n.clusterVersion(), Supports: n.versions().newest,
 		Address: n.cfg.Advertise, APIAddress: n.cfg.APIAddress, SealKind: n.cfg.Seal.Kind(),
 		DiskFree: disk.free, DiskTotal: disk.total, ClockAhead: n.skew(), CertificateEnds: n.creds.Load().NotAfter(),
 	}
@@ -76,7 +78,8 @@ type MemberStatus struct {
 	// term, how long the term lasts. 0 for the leader.
 	SilentFor time.Duration `cbor:"6,keyasint,omitempty"`
 	// Lag is how many log entries it has not applied.
-	Lag     uint64 `cbor:"7,keyasint,omitempty"`
+	Lag uint64 `cbor:"7,keyasint,omitempty"`
+	// Version is the highest cluster version that it supports.
 	Version uint32 `cbor:"8,keyasint,omitempty"`
 	// DiskFree is in bytes; 0 when it is not known.
 	DiskFree uint64 `cbor:"9,keyasint,omitempty"`
@@ -111,6 +114,7 @@ func (l *leadership) leadMembers() ([]byte, uint64, error) {
 		switch {
 		case r.ID == l.n.id:
 			s.Role, s.Healthy, s.DiskFree = RoleLeader, l.n.Ready() == nil, l.n.disk().free
+			s.Version = l.n.versions().newest
 		case !configured || !known:
 			s.Role = RoleAdmitted
 		case votes:

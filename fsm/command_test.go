@@ -151,6 +151,41 @@ func TestRegisterTwicePanics(t *testing.T) {
 	fsm.RegisterTwice()
 }
 
+// TestRegisterUnsupportedPanics: a command of a cluster version that the build does
+// not say it supports would stop the build's own nodes.
+func TestRegisterUnsupportedPanics(t *testing.T) {
+	t.Parallel()
+	for version, want := range map[uint32]bool{0: true, 1: false, fsm.NewestVersion + 1: true} {
+		func() {
+			defer func() {
+				if p := recover(); (p != nil) != want {
+					t.Errorf("registering for cluster version %d: panic %v, want one: %v", version, p, want)
+				}
+			}()
+			fsm.RegisterSince(version)
+		}()
+	}
+}
+
+// TestSince: the commands of the first release came with cluster version 1. A later
+// one raises the numbers here for its own commands alone.
+func TestSince(t *testing.T) {
+	t.Parallel()
+	if fsm.OldestVersion != 1 || fsm.NewestVersion != 1 {
+		t.Errorf("the build supports the cluster versions %d to %d, want 1 to 1", fsm.OldestVersion, fsm.NewestVersion)
+	}
+	for _, c := range fsm.Registered() {
+		if got := c.Since(); got != 1 {
+			t.Errorf("command type %d version %d came with cluster version %d, want 1", c.Type, c.Version, got)
+		}
+	}
+	for _, unknown := range []fsm.Command{{Type: 60000, Version: 1}, {Type: fsm.TypePruneAudit, Version: 200}} {
+		if got := unknown.Since(); got != 1<<32-1 {
+			t.Errorf("unknown command %d version %d: cluster version %d, want one that is never reached", unknown.Type, unknown.Version, got)
+		}
+	}
+}
+
 // TestStrictDecoding feeds encodings of {1: …} maps that a lenient decoder would
 // take.
 func TestStrictDecoding(t *testing.T) {

@@ -20,9 +20,14 @@ func Registered() []Command {
 	return out
 }
 
+// RegisterSince registers a command that comes with a cluster version.
+func RegisterSince(version uint32) {
+	register(&registry{since: version}, TypePruneAudit, 1, pruneAudit)
+}
+
 // RegisterTwice registers one pair twice.
 func RegisterTwice() {
-	r := new(registry)
+	r := &registry{since: 1}
 	register(r, TypePruneAudit, 1, pruneAudit)
 	register(r, TypePruneAudit, 1, pruneAudit)
 }

@@ -2,6 +2,7 @@ package fsm
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/kmsd/kmsd/kms"
 )
@@ -58,8 +59,8 @@ func (n *RemovedNode) appendID(dst []byte) []byte { return append(dst, n.ID...) 
 // The same id with the same key is admitted again without the token's counting,
 // so that a join that lost its answer can be repeated: then only CertIssuer
 // changes. A token that does not admit is refused with InvalidJoinTokenException;
-// an id or key that is taken, or the id of a removed node, with
-// ConflictException.
+// an id or key that is taken, the id of a removed node, or a node that does not
+// support the cluster version, with ConflictException.
 type NodeAdmit struct {
 	TokenID string `cbor:"1,keyasint"`
 	// Node is the member to be. Added is set by apply.
@@ -103,8 +104,13 @@ func nodeAdmit(t *txn, c *NodeAdmit) (*kms.Error, error) {
 	return nil, nil
 }
 
-// checkNewNode refuses an id or a key that is not free.
+// checkNewNode refuses an id or a key that is not free, and a node that would stop
+// at the first command that it does not know.
 func (t *txn) checkNewNode(n *NodeRecord) *kms.Error {
+	if c, ok := t.state.get(tableMeta, "cluster").(*Cluster); ok && n.Version < c.ClusterVersion {
+		return conflicting(fmt.Sprintf("The node supports cluster versions up to %d, the cluster has version %d. Install a newer release on the node.",
+			n.Version, c.ClusterVersion))
+	}
 	if t.state.get(tableRemoved, n.ID) != nil {
 		return conflicting("The node " + n.ID + " was removed from this cluster. Wipe its data directory and join again.")
 	}

@@ -107,6 +107,26 @@ func TestNodeAdmitRefusals(t *testing.T) {
 	}
 }
 
+// A node must support the version that the cluster has when it is admitted. One
+// that was admitted before may repeat its join: its state stops it if it must.
+func TestNodeAdmitVersion(t *testing.T) {
+	t.Parallel()
+	d := withToken(t)
+	d.ok(nodeAdmit("token", "node-c", 3)) // it supports version 2
+	d.ok(fsm.VersionBump{Version: 2})
+	d.ok(nodeAdmit("token", "node-d", 4))
+	d.ok(fsm.VersionBump{Version: 3})
+	d.refused(nodeAdmit("token", "node-e", 5), "ConflictException",
+		"The node supports cluster versions up to 2, the cluster has version 3. Install a newer release on the node.")
+	d.ok(nodeAdmit("token", "node-c", 3))
+	newer := nodeAdmit("token", "node-e", 5)
+	newer.Node.Version = 3
+	d.ok(newer)
+	if n := d.usesLeft(); n != 97 {
+		t.Errorf("uses left: got %d, want 97", n)
+	}
+}
+
 func TestNodeRenewal(t *testing.T) {
 	t.Parallel()
 	d := started(t, nil)

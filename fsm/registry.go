@@ -23,9 +23,19 @@ var (
 	ErrDiverged = errors.New("fsm: this node's state differs from the leader's")
 )
 
+// A cluster version is a set of commands. The leader proposes a command only when
+// every member supports the version that brought it, so that none meets a command
+// that it does not know. This build can be a member of the clusters whose version
+// lies between these two.
+const (
+	OldestVersion uint32 = 1
+	NewestVersion uint32 = 1
+)
+
 // An entry of the registry: how one version of one command is opened and
 // applied.
 type entry struct {
+	since uint32 // the cluster version that brought it
 	// open decodes a body and checks it. The arguments are of the registered
 	// type.
 	open func(body []byte) (*Meta, Args, error)
@@ -40,7 +50,11 @@ type registryKey struct {
 	v uint8
 }
 
-type registry struct{ versions map[registryKey]entry }
+type registry struct {
+	// since is the cluster version that brings what is registered next.
+	since    uint32
+	versions map[registryKey]entry
+}
 
 func (r *registry) find(t Type, v uint8) (entry, bool) {
 	e, ok := r.versions[registryKey{t, v}]
@@ -53,15 +67,20 @@ type argsOf[A any] interface {
 	Args
 }
 
-// register enters a command. It panics when the pair is taken.
+// register enters a command. It panics when the pair is taken, and when this build
+// does not support the cluster version that brings it.
 func register[A any, P argsOf[A]](r *registry, t Type, v uint8, apply func(*txn, *A) (*kms.Error, error)) {
 	if _, ok := r.find(t, v); ok {
 		panic(fmt.Sprintf("kmsd: command type %d version %d registered twice", t, v))
+	}
+	if r.since == 0 || r.since > NewestVersion {
+		panic(fmt.Sprintf("kmsd: command type %d version %d comes with cluster version %d, this build supports up to %d", t, v, r.since, NewestVersion))
 	}
 	if r.versions == nil {
 		r.versions = map[registryKey]entry{}
 	}
 	r.versions[registryKey{t, v}] = entry{
+		since: r.since,
 		open: func(body []byte) (*Meta, Args, error) {
 			var b struct {
 				_    struct{} `cbor:",toarray"`
@@ -81,10 +100,21 @@ func register[A any, P argsOf[A]](r *registry, t Type, v uint8, apply func(*txn,
 	}
 }
 
+// Since returns the cluster version that brought the command's type and version.
+// For those that this build does not know it is one that no cluster has.
+func (c Command) Since() uint32 {
+	if e, ok := commands.find(c.Type, c.Version); ok {
+		return e.since
+	}
+	return ^uint32(0)
+}
+
 // commands holds every command that this build can apply, in any year: an entry
-// is added for a new version and never taken away.
+// is added for a new version and never taken away. What comes after a release
+// raises NewestVersion, and since above the entries.
 var commands = func() *registry {
 	r := new(registry)
+	r.since = 1
 	register(r, TypeGenesis, 1, genesis)
 	register(r, TypeLeaderOpen, 1, leaderOpen)
 	register(r, TypeHashCheck, 1, hashCheck)

@@ -31,7 +31,8 @@ const (
 	snapshotMagic  = "kmsd-fsm"
 	snapshotFormat = 1
 	// snapshotVersion grows when a build writes records that older builds must
-	// not drop silently.
+	// not drop silently. A new one is written only from the cluster version on that
+	// brings it: a member with an older release needs snapshots as well.
 	snapshotVersion = 1
 	// maxRecord bounds one record of a snapshot, in bytes. A record comes from one
 	// command, which is smaller than 256 KiB.

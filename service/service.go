@@ -19,7 +19,8 @@ type Cluster interface {
 	// Propose replicates a command, on the leader only. It returns when the
 	// command has been applied here and by every member that could serve a read.
 	// kms.ErrNotLeader and kms.ErrUnavailable tell that nothing was proposed,
-	// kms.ErrOutcomeUnknown that nobody can say.
+	// kms.ErrOutcomeUnknown that nobody can say. A *kms.Error is the answer to the
+	// call: nothing was proposed, and the same node will say so for a while.
 	Propose(ctx context.Context, cmd fsm.Command) (fsm.Result, uint64, error)
 	// Forward hands bytes to Execute on the leader, which may be this node, and
 	// retries with the same bytes while the outcome is open.

@@ -35,7 +35,7 @@ func (n adminNode) Status(ctx context.Context) (*admin.GetStatusResponse, error)
 	s := n.node.Status()
 	index, digest := n.node.Digest()
 	out := &admin.GetStatusResponse{
-		ClusterID: s.ClusterID, NodeID: s.NodeID, Release: thisVersion().Version, ClusterVersion: n.clusterVersion(ctx),
+		ClusterID: s.ClusterID, NodeID: s.NodeID, Release: thisVersion().Version, ClusterVersion: s.ClusterVersion, SupportedVersion: s.Supports,
 		Role: n.role(ctx, &s), LeaderID: s.LeaderID, Term: s.Term, Applied: s.Applied, Stable: s.Stable,
 		StateDigest: hex.EncodeToString(digest[:]), DigestIndex: index, Starts: s.Starts,
 		Seal: s.SealKind, DiskFree: s.DiskFree, DiskSize: s.DiskTotal, WallOffset: s.ClockAhead.Milliseconds(),
@@ -49,17 +49,6 @@ func (n adminNode) Status(ctx context.Context) (*admin.GetStatusResponse, error)
 	}
 	out.Ready = len(out.NotReady) == 0
 	return out, nil
-}
-
-// clusterVersion is that of the replicated state, 0 while it is not known.
-func (n adminNode) clusterVersion(ctx context.Context) uint32 {
-	ctx, cancel := context.WithCancel(ctx)
-	cancel() // now or not at all
-	view, err := n.node.View(ctx)
-	if err != nil {
-		return 0
-	}
-	return view.Meta().ClusterVersion
 }
 
 // role asks the leader what this node is, if there is one.

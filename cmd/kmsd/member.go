@@ -91,6 +91,9 @@ func openMember(ctx context.Context, cfg memberConfig) (_ *member, err error) {
 		DataDir: cfg.dataDir, Seal: cfg.seal, ListenAddr: cfg.clusterAddr, Advertise: cfg.advertise, APIAddress: cfg.apiAddress,
 		Gossip: cfg.advertise != "", Resolve: cfg.resolve, Logger: cfg.log, Registerer: registry,
 	})
+	if fatal := (*cluster.ExitError)(nil); errors.As(err, &fatal) {
+		return nil, &exitError{fatal.Code, err}
+	}
 	if err != nil {
 		return nil, err
 	}

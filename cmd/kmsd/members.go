@@ -55,7 +55,7 @@ func statusRows(s *admin.GetStatusResponse) [][]string {
 		{"Applied", number(s.Applied)},
 		{"Stable", number(s.Stable)},
 		{"Release", s.Release},
-		{"Cluster version", number(uint64(s.ClusterVersion))},
+		{"Cluster version", fmt.Sprintf("%d (this node supports %d)", s.ClusterVersion, s.SupportedVersion)},
 		{"Starts", number(s.Starts)},
 		{"Seal", s.Seal},
 		{"Disk", fmt.Sprintf("%s of %s free", size(s.DiskFree), size(s.DiskSize))},

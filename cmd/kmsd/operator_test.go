@@ -52,7 +52,7 @@ Term               2
 Applied            \d+
 Stable             \d+
 Release            \S+
-Cluster version    1
+Cluster version    1 \(this node supports 1\)
 Starts             1
 Seal               file
 Disk               \d+ [GM]iB of \d+ [GM]iB free

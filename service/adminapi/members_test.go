@@ -15,7 +15,7 @@ func TestAnswers(t *testing.T) {
 	s := start(t)
 	for _, c := range []struct{ op, body, want string }{
 		{"GetStatus", ``, `{"clusterId":"6c2f4d0e-57a5-4c0b-9d1e-1a2b3c4d5e6f","nodeId":"0b9c1f0e-1111-4a4a-8b8b-000000000001","release":"test",
-			"clusterVersion":1,"ready":true,"role":"leader","leaderId":"0b9c1f0e-1111-4a4a-8b8b-000000000001","term":3,"appliedIndex":70,
+			"clusterVersion":1,"supportedClusterVersion":2,"ready":true,"role":"leader","leaderId":"0b9c1f0e-1111-4a4a-8b8b-000000000001","term":3,"appliedIndex":70,
 			"stableIndex":69,"starts":2,"seal":"memory","diskFreeBytes":1073741824,"diskSizeBytes":2147483648,"wallOffsetMilliseconds":-3}`},
 		{"ListMembers", ``, `{"members":[
 			{"memberId":"0b9c1f0e-1111-4a4a-8b8b-000000000001","address":"node1.example:9401","role":"leader","healthy":true,"version":1},

@@ -91,7 +91,7 @@ func TestResponses(t *testing.T) {
 		{&admin.RemoveMemberResponse{}, `{}`, new(admin.RemoveMemberResponse)},
 		{&admin.GetAuthorityResponse{Certificate: "PEM\n"}, `{"certificate":"PEM\n"}`, new(admin.GetAuthorityResponse)},
 		{&admin.GetStatusResponse{NotReady: []string{"no leader"}, Warnings: []string{"disk"}, Role: admin.RoleUnknown, CertificateExpires: expires},
-			`{"clusterId":"","nodeId":"","release":"","clusterVersion":0,"ready":false,"notReady":["no leader"],"warnings":["disk"],"role":"unknown",
+			`{"clusterId":"","nodeId":"","release":"","clusterVersion":0,"supportedClusterVersion":0,"ready":false,"notReady":["no leader"],"warnings":["disk"],"role":"unknown",
 			"term":0,"appliedIndex":0,"stableIndex":0,"starts":0,"seal":"","diskFreeBytes":0,"diskSizeBytes":0,"wallOffsetMilliseconds":0,
 			"certificateExpires":"2026-11-24T13:00:00.345Z"}`, new(admin.GetStatusResponse)},
 	} {

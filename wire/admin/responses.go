@@ -21,7 +21,10 @@ type GetStatusResponse struct {
 	ClusterID      string `json:"clusterId"`
 	NodeID         string `json:"nodeId"`
 	Release        string `json:"release"`        // of the binary
-	ClusterVersion uint32 `json:"clusterVersion"` // of the replicated state; 0: not known yet
+	ClusterVersion uint32 `json:"clusterVersion"` // of the node's state; 0: it has none yet
+	// SupportedVersion is the highest cluster version that the node supports. The
+	// cluster's follows when every member supports more.
+	SupportedVersion uint32 `json:"supportedClusterVersion"`
 	// Ready tells that the node serves; NotReady says why not.
 	Ready    bool     `json:"ready"`
 	NotReady []string `json:"notReady,omitempty"`
