@@ -136,6 +136,7 @@ var (
 	EncodeBeat   = encodeBeat
 	DecodeReply  = decodeReply
 	EncodeReply  = encodeReply
+	SealEntry    = sealEntry
 )
 
 const MaxFrame = maxFrame

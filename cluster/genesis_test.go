@@ -1,13 +1,16 @@
 package cluster_test
 
 import (
+	"errors"
 	"sync/atomic"
 	"testing"
 
 	"github.com/hashicorp/raft"
 
 	"github.com/kmsd/kmsd/cluster"
+	kmscrypto "github.com/kmsd/kmsd/crypto"
 	"github.com/kmsd/kmsd/fsm"
+	"github.com/kmsd/kmsd/kms"
 )
 
 // kindOf returns the type of the command in a log entry (crypto.EntryHeader).
@@ -51,5 +54,33 @@ func TestFirstLeaderFailsBeforeTheGenesis(t *testing.T) {
 		if n := seen[i].Load(); n != 1 {
 			t.Errorf("node %d wrote the genesis %d times, want once", i, n)
 		}
+	}
+}
+
+// An entry other than the cluster's first one, sealed before the keyring has a term,
+// would stop every node that applies it, at each start.
+func TestNothingIsSealedWithAnEmptyKeyring(t *testing.T) {
+	t.Parallel()
+	k := kmscrypto.NewKeyring("11111111-1111-4111-8111-111111111111", kmscrypto.NewRoot())
+	cmd, err := fsm.NewCommand(fsm.ReqKey{}, fsm.Meta{Time: 1}, &fsm.LeaderOpen{Term: 2, NodeID: "aaaaaaaa-aaaa-4aaa-8aaa-aaaaaaaaaaa1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := cluster.SealEntry(k, 1, cmd); !errors.Is(err, kms.ErrUnavailable) {
+		t.Errorf("sealing with an empty keyring: %v, want ErrUnavailable", err)
+	}
+	wrapped, err := k.NewTerm(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := k.Load(map[uint32][]byte{1: wrapped}); err != nil {
+		t.Fatal(err)
+	}
+	entry, err := cluster.SealEntry(k, 1, cmd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if h, _, err := k.OpenEntry(entry); err != nil || h.Term != 1 {
+		t.Errorf("the entry is sealed under term %d, %v; want term 1", h.Term, err)
 	}
 }

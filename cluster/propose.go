@@ -115,8 +115,14 @@ func (n *Node) sealCommand(cmd fsm.Command) ([]byte, error) {
 }
 
 // sealEntry seals a command for a cluster of a version, which members that do not
-// support it read from the envelope.
+// support it read from the envelope. It refuses, as unavailable, everything but the
+// cluster's first command while the keyring is empty: an entry sealed under term 0
+// would stop every node for good, and the applied state is published a moment before
+// the keyring has its terms.
 func sealEntry(k *kmscrypto.Keyring, version uint32, cmd fsm.Command) ([]byte, error) {
+	if k.Current() == 0 && cmd.Type != fsm.TypeGenesis {
+		return nil, fmt.Errorf("%w: the keyring is not loaded yet", kms.ErrUnavailable)
+	}
 	return k.SealEntry(kmscrypto.EntryHeader{
 		ClusterVersion: version, Type: uint16(cmd.Type), Version: cmd.Version, ReqKey: cmd.ReqKey,
 	}, cmd.Body)
