@@ -7,8 +7,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-
-	"github.com/kmsd/kmsd/internal/testkit"
 )
 
 // The exit codes that the tests look at.
@@ -95,15 +93,12 @@ func TestRemovedMember(t *testing.T) {
 	before := filepath.Join(f.dir, "before")
 	text, err := exec.Command("cp", "-a", dead.data, before).CombinedOutput()
 	must(t, "copying the directory: "+string(text), 0, err)
-	if err := testkit.Handshake(t.Context(), before, dead.seal, leader.cluster, leader.id); err != nil {
-		t.Errorf("a member that was not removed: %v", err)
-	}
+	stolen := f.rob(dead).Papers()
+	leader.admits("a member that was not removed", stolen)
 
 	f.ok(leader.admin("remove-peer", "--yes", dead.id))
 	for _, m := range f.alive() {
-		if err := testkit.Handshake(t.Context(), before, dead.seal, m.cluster, m.id); err == nil {
-			t.Errorf("%s shakes hands with a node that was removed", m.name)
-		}
+		m.refuses("a node that was removed", stolen)
 	}
 	if slices.ContainsFunc(f.list(), func(m listed) bool { return m.MemberID == dead.id }) {
 		t.Error("the node that was removed is listed")
@@ -111,9 +106,7 @@ func TestRemovedMember(t *testing.T) {
 	if r := leader.admin("remove-peer", "--yes", "0b9c1f0e-1111-4a4a-8b8b-000000000001"); r.code != codeRefused {
 		t.Errorf("removing a node that never was: code %d, want %d: %s", r.code, codeRefused, r.stderr)
 	}
-	poll(t, unhurried, "the authority to be replaced", func() bool {
-		return strings.Contains(leader.stderr.String(), "the old authority is not trusted any more")
-	})
+	leader.awaitRotation()
 
 	dead.mustEnd()
 	must(t, "restoring the directory", 0, os.RemoveAll(dead.data))

@@ -1,9 +1,13 @@
 package integration_test
 
 import (
+	"errors"
+	"math"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -91,13 +95,8 @@ func TestTwoClusters(t *testing.T) {
 	poll(t, unhurried, "the two to meet", func() bool {
 		return strings.Contains(stranger.stderr.String(), "connection to the cluster port refused")
 	})
-	for name, try := range map[string]struct{ from, to *member }{
-		"of the second to the first": {stranger, first}, "of the first to the second": {second, stranger},
-	} {
-		if err := testkit.Handshake(t.Context(), try.from.data, try.from.seal, try.to.cluster, try.to.id); err == nil {
-			t.Errorf("a handshake %s succeeds", name)
-		}
-	}
+	first.refuses("a node of the second cluster", other.rob(stranger).Papers())
+	stranger.refuses("a node of the first cluster", f.rob(second).Papers())
 	if r := stranger.run("join", "--token", f.token(), first.cluster); r.code == 0 {
 		t.Error("a node of another cluster joins")
 	}
@@ -124,4 +123,60 @@ func (f *fleet) checkApart(m *member, key string, members int) {
 	if ids := listKeys(f.t, f.kms(m)); key != "" && (len(ids) != 1 || ids[0] != key) || key == "" && len(ids) > 0 {
 		f.t.Errorf("%s has the keys %q, want %q", m.name, ids, key)
 	}
+}
+
+// crowd is how many connections announce the same at a time: fewer strangers than are
+// heard at once.
+const crowd = 8
+
+// TestFramesAreBounded announces messages that are too long, as a stranger and as a
+// member: their length is enough to be refused.
+func TestFramesAreBounded(t *testing.T) {
+	t.Parallel()
+	f := found(t)
+	only := f.members[0]
+	must(t, "stopping the node", 0, only.terminate())
+	own := f.rob(only).Papers()
+	only.launch()
+	only.awaitReady()
+	only.cutsOff("a stranger", 64<<10, `msg="a node that is no member sent no request".* err="malformed frame"`, func() (*testkit.Guest, error) {
+		return testkit.Approach(t.Context(), only.cluster)
+	})
+	only.cutsOff("a member", 1<<20, `msg="closing a member's connection".* err="malformed frame: length \d+"`, func() (*testkit.Guest, error) {
+		guest, err := own.Visit(t.Context(), testkit.ProtocolRPC, only.cluster, f.root.ClusterID, only.id)
+		if err == nil {
+			err = guest.FinishReply()
+		}
+		return guest, err
+	})
+	only.awaitReady()
+	only.admits("a member", own)
+}
+
+// cutsOff announces messages longer than a limit, and checks that the node hangs up on
+// all who do so, answers nobody, and says why.
+func (m *member) cutsOff(name string, limit uint32, line string, connect func() (*testkit.Guest, error)) {
+	t := m.f.t
+	t.Helper()
+	var all sync.WaitGroup
+	for _, length := range []uint32{limit + 1, math.MaxUint32} {
+		for range crowd {
+			all.Go(func() {
+				guest, err := connect()
+				if err != nil {
+					t.Errorf("connecting as %s: %v", name, err)
+					return
+				}
+				defer guest.Close()
+				if err := guest.Ask(testkit.Length(length)); !errors.Is(err, testkit.ErrTurnedAway) {
+					t.Errorf("%s announces %d bytes: %v, want to be turned away", name, length, err)
+				}
+			})
+		}
+	}
+	all.Wait()
+	said := regexp.MustCompile(line)
+	poll(t, unhurried, "the node to say why it hung up on "+name, func() bool {
+		return len(said.FindAllString(m.stderr.String(), -1)) == 2*crowd
+	})
 }
