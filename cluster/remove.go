@@ -96,7 +96,9 @@ func (l *leadership) mayRemove(ctx context.Context, view *fsm.View, r removeRequ
 	if r.Force {
 		return nil
 	}
-	l.hear(ctx, config)
+	if err := l.hear(ctx, config); err != nil {
+		return err
+	}
 	if voters, healthy := l.without(config, r.ID); 2*healthy <= voters {
 		return &kms.Error{Code: kms.CodeQuorum, Message: fmt.Sprintf(
 			"Without the node %s only %d of %d voting nodes would answer, which could decide nothing. Nothing was changed.", r.ID, healthy, voters)}
@@ -106,15 +108,18 @@ func (l *leadership) mayRemove(ctx context.Context, view *fsm.View, r removeRequ
 
 // hear waits until every member has answered a Beat of this term, or has had the
 // time to: a leader that was just elected does not know yet who is healthy.
-func (l *leadership) hear(ctx context.Context, config map[string]bool) {
+func (l *leadership) hear(ctx context.Context, config map[string]bool) error {
 	for {
 		open, now := false, l.n.clock.Boot()
 		for _, m := range l.known() {
 			_, member := config[m.ID]
 			open = open || member && !m.Any && now-m.Heard < healthyFor
 		}
-		if !open || !sleep(ctx, forwardPause) {
-			return
+		if !open {
+			return nil
+		}
+		if !sleep(ctx, forwardPause) {
+			return kms.ErrUnavailable
 		}
 	}
 }
@@ -269,7 +274,9 @@ func (l *leadership) mayLeave(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	l.hear(ctx, config)
+	if err := l.hear(ctx, config); err != nil {
+		return err
+	}
 	voters, healthy := l.without(config, l.n.id)
 	voters, healthy = voters-1, healthy-1
 	if voters == 0 {
