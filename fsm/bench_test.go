@@ -2,12 +2,15 @@ package fsm_test
 
 import (
 	"bytes"
+	"fmt"
 	"io"
+	"math"
 	"sync"
 	"syscall"
 	"testing"
 
 	"github.com/kmsd/kmsd/fsm"
+	"github.com/kmsd/kmsd/kms"
 )
 
 // The benchmarks run on a state of 1,000,000 keys in one account and Region.
@@ -162,6 +165,60 @@ func BenchmarkDigest(b *testing.B) {
 		m.PutKey(&c)
 		m.Digest()
 	}
+}
+
+// BenchmarkDue is what a leader asks of the state when ten keys are due: what it finds,
+// and the ten rotations, each published. All other keys have a schedule, too. The two
+// parts differ by how many there are.
+func BenchmarkDue(b *testing.B) {
+	for _, n := range []int{1000, million} {
+		b.Run(fmt.Sprintf("10 of %d keys", n), func(b *testing.B) {
+			m := scheduledMachine(b, n)
+			apply := func(now int64, args fsm.Args) {
+				if r := m.Apply(m.Index()+1, command(b, fsm.ReqKey{}, fsm.Meta{Time: now}, args)); r.Fatal != nil || r.Err != nil {
+					b.Fatalf("%+v", r)
+				}
+			}
+			now := start + 100*day
+			b.ReportAllocs()
+			defer cpu(b)()
+			for round := 0; b.Loop(); round++ {
+				b.StopTimer()
+				for i := range 10 {
+					apply(now-90*day, rotateEvery(i*(n/10), 90))
+				}
+				b.StartTimer()
+				v := m.View()
+				if due := v.DueDeletions(now, 64); len(due) != 0 {
+					b.Fatalf("%d deletions", len(due))
+				}
+				due := v.DueRotations(now, 64)
+				if len(due) != 10 {
+					b.Fatalf("%d rotations", len(due))
+				}
+				for i, k := range due {
+					c := rotate(i*(n/10), round, kms.RotationAutomatic, k.NextRotation)
+					c.KeyID, c.Material.KeyID = k.ID, k.ID
+					apply(now, c)
+				}
+				if next := m.View().DueRotations(math.MaxInt64, 1); len(next) != 1 || next[0].NextRotation <= now {
+					b.Fatal("more is due")
+				}
+			}
+		})
+	}
+}
+
+// scheduledMachine has n keys that rotate in the far future.
+func scheduledMachine(b *testing.B, n int) *fsm.Machine {
+	m := fsm.New()
+	if r := m.Apply(1, command(b, fsm.ReqKey{}, fsm.Meta{}, genesis())); r.Fatal != nil {
+		b.Fatal(r.Fatal)
+	}
+	k := createKey(0).Key
+	k.RotationPeriod, k.NextRotation = 2560, start+2560*day
+	m.BulkKeys(k, n, keyID)
+	return m
 }
 
 // BenchmarkPersistRestore writes and reads all records.

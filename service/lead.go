@@ -59,14 +59,18 @@ func (s *recorded) forget(indexes []uint64) {
 // audit records are durable.
 const pruneEvery = time.Minute
 
-// Lead does the work of the leader of one term until ctx ends: it writes the
-// audit records of commands that were committed and may not have been recorded.
-// First those of earlier leaders, then what this one could not record itself.
-// Such a record can stand in two nodes' logs; both copies carry the same eventID.
+// Lead does the work of the leader of one term until ctx ends: what is due by
+// itself, and the audit records of commands that were committed and may not have
+// been recorded. First those of earlier leaders, then what this one could not record
+// itself. Such a record can stand in two nodes' logs; both copies carry the same
+// eventID.
 //
 // opened is the index of the entry that opened the term: all entries before it
 // were proposed by other terms, none after it was.
 func (s *Service) Lead(ctx context.Context, opened uint64) {
+	var due sync.WaitGroup
+	due.Go(func() { s.workDue(ctx) })
+	defer due.Wait()
 	for !s.recoverRecords(ctx, opened) {
 		if !wait(ctx, time.Second) {
 			return

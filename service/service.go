@@ -31,6 +31,10 @@ type Cluster interface {
 	Settle(ctx context.Context, index uint64) error
 	// Ready returns nil while View would succeed at once; the error says why not.
 	Ready() error
+	// Passed returns the latest time that the wall clocks of a majority of the members
+	// are known to have passed. ok is false when that is not known, as on every node
+	// but the leader.
+	Passed() (t time.Time, ok bool)
 }
 
 // Keys opens the secrets that replicated records hold.
@@ -46,14 +50,18 @@ type Trail interface {
 	Healthy() error
 }
 
-// Config holds what a Service is made of. All fields are required.
+// Config holds what a Service is made of. All fields but the last are required.
 type Config struct {
 	Cluster Cluster
 	Keys    Keys
 	Trail   Trail
 	Rows    []*Row
+	Due     []*DueWork
 	Logger  *slog.Logger
 	Now     func() time.Time
+	// DuePoll is how often the leader looks for what is due although no command was
+	// applied and no date has come: a minute.
+	DuePoll time.Duration
 }
 
 // Service answers authenticated calls. It is safe for concurrent use.
@@ -67,6 +75,9 @@ type Service struct {
 	pool     *pool
 	policies sync.Map // [32]byte → iam.KeyPolicy
 	recorded recorded
+	due      []*DueWork
+	duePoll  time.Duration
+	written  chan struct{} // holds a token when a command was applied
 }
 
 type rowKey struct{ service, name string }
@@ -85,7 +96,11 @@ func New(cfg Config) *Service {
 	s := &Service{
 		cluster: cfg.Cluster, keys: cfg.Keys, trail: cfg.Trail, log: cfg.Logger, now: cfg.Now,
 		rows: make(map[rowKey]*Row, len(cfg.Rows)),
+		due:  cfg.Due, duePoll: cfg.DuePoll, written: make(chan struct{}, 1),
 		pool: newPool(cpus*callsPerCPU, cpus*queuedPerCPU, maxQueueing),
+	}
+	if s.duePoll == 0 {
+		s.duePoll = duePoll
 	}
 	for _, row := range cfg.Rows {
 		k := rowKey{row.Service, row.Name}

@@ -114,34 +114,20 @@ func (s *Service) plan(ctx context.Context, r *Request, in any) (fsm.Args, outpu
 
 // propose replicates the command and answers what became of it.
 func (s *Service) propose(ctx context.Context, r *Request, args fsm.Args, out output) ([]byte, uint64, error) {
-	record, err := r.Record.Encode()
-	if err != nil {
-		return nil, 0, s.refuseWrite(ctx, r, fmt.Errorf("encoding the audit record: %w", err))
-	}
-	recorded := s.recorded.list()
-	cmd, err := fsm.NewCommand(r.reqKey, fsm.Meta{
-		Time: r.Now, RequestID: r.RequestID, Reads: r.View.Reads(), Audit: record, Recorded: recorded,
-	}, args)
+	meta := fsm.Meta{Time: r.Now, RequestID: r.RequestID, Reads: r.View.Reads()}
+	result, index, err := s.commit(ctx, r.reqKey, meta, &r.Record, args)
 	if errors.Is(err, fsm.ErrTooLarge) {
 		err = &kms.Error{Code: kms.CodeLimitExceeded, Message: "The request is too large: policy, description and tags together exceed what can be stored."}
 	}
-	if err != nil {
-		return nil, 0, s.refuseWrite(ctx, r, err)
-	}
-	result, index, err := s.cluster.Propose(ctx, cmd)
-	if err != nil {
-		return nil, 0, s.refuseWrite(ctx, r, err)
-	}
-	s.recorded.forget(recorded)
 	switch {
+	case err != nil:
+		return nil, 0, s.refuseWrite(ctx, r, err)
 	case result.Conflict:
 		return nil, 0, errConflict
 	case result.Repeat != nil:
 		return s.repeat(ctx, r, result.Repeat)
-	case result.Err != nil:
-		r.Record.Err = result.Err
 	}
-	if err := s.record(ctx, r, index); err != nil {
+	if err := s.record(ctx, &r.Record, index); err != nil {
 		return nil, 0, err
 	}
 	if result.Err != nil {
@@ -150,12 +136,36 @@ func (s *Service) propose(ctx context.Context, r *Request, args fsm.Args, out ou
 	return out.body(), index, nil
 }
 
+// commit replicates a command with its audit record, and tells what became of it. A
+// refusal is entered into the record, which the caller writes then.
+func (s *Service) commit(ctx context.Context, key fsm.ReqKey, meta fsm.Meta, record *audit.Record, args fsm.Args) (fsm.Result, uint64, error) {
+	var err error
+	if meta.Audit, err = record.Encode(); err != nil {
+		return fsm.Result{}, 0, fmt.Errorf("encoding the audit record: %w", err)
+	}
+	meta.Recorded = s.recorded.list()
+	cmd, err := fsm.NewCommand(key, meta, args)
+	if err != nil {
+		return fsm.Result{}, 0, err
+	}
+	result, index, err := s.cluster.Propose(ctx, cmd)
+	if err != nil {
+		return fsm.Result{}, 0, err
+	}
+	s.recorded.forget(meta.Recorded)
+	if result.Err != nil {
+		record.Err = result.Err
+	}
+	s.wrote()
+	return result, index, nil
+}
+
 // record writes the record of an applied command. When that fails, the command's
 // own copy stays in replicated state and the next leader writes it; the client
 // hears that the outcome is unknown, because no reply goes without a record.
-func (s *Service) record(ctx context.Context, r *Request, index uint64) error {
-	if err := s.trail.Append(ctx, &r.Record); err != nil {
-		s.log.Error("audit record not written", "requestID", r.RequestID, "index", index, "error", err)
+func (s *Service) record(ctx context.Context, record *audit.Record, index uint64) error {
+	if err := s.trail.Append(ctx, record); err != nil {
+		s.log.Error("audit record not written", "event", record.EventName, "requestID", record.RequestID, "index", index, "error", err)
 		return kms.ErrOutcomeUnknown
 	}
 	s.recorded.add(index)

@@ -113,10 +113,11 @@ func openMember(ctx context.Context, cfg memberConfig) (_ *member, err error) {
 // openAPI makes the service and the servers in front of it.
 func (m *member) openAPI(registry *prometheus.Registry) (err error) {
 	cfg := &m.cfg
-	rows := append(kmsapi.Rows(kmsapi.Config{Keyring: m.node.Keyring(), Materials: kmscrypto.NewMaterialCache(cachedMaterials)}), iamapi.Rows()...)
+	kmsConfig := kmsapi.Config{Keyring: m.node.Keyring(), Materials: kmscrypto.NewMaterialCache(cachedMaterials)}
+	rows := append(kmsapi.Rows(kmsConfig), iamapi.Rows()...)
 	rows = append(rows, adminapi.Rows(adminapi.Config{Node: adminNode{m}, Keyring: m.node.Keyring()})...)
 	m.service = service.New(service.Config{
-		Cluster: m.node, Keys: m.node.Keyring(), Trail: m.trail, Rows: rows, Logger: cfg.log, Now: time.Now,
+		Cluster: m.node, Keys: m.node.Keyring(), Trail: m.trail, Rows: rows, Due: kmsapi.Due(kmsConfig), Logger: cfg.log, Now: time.Now,
 	})
 	var secured *tls.Config
 	if cfg.secure {

@@ -57,6 +57,8 @@ type Solo struct {
 	Down error
 	// Shut is what Settle returns, where it is set.
 	Shut func(index uint64) error
+	// Clocks is what Passed returns, where it is set; otherwise the Solo's time.
+	Clocks func() (t time.Time, ok bool)
 
 	mu    sync.Mutex // guards index
 	index uint64
@@ -116,9 +118,13 @@ func StartWith(t testing.TB, config *fsm.Config) *Solo {
 
 // NewService returns another service on the same state and trail, as the process
 // of a new leader has it.
-func (s *Solo) NewService() *service.Service {
+func (s *Solo) NewService() *service.Service { return s.NewServiceWith(func(*service.Config) {}) }
+
+// NewServiceWith is NewService with other settings.
+func (s *Solo) NewServiceWith(change func(*service.Config)) *service.Service {
+	kmsConfig := kmsapi.Config{Keyring: s.Keyring, Materials: crypto.NewMaterialCache(1000)}
 	rows := slices.Concat(
-		kmsapi.Rows(kmsapi.Config{Keyring: s.Keyring, Materials: crypto.NewMaterialCache(1000)}),
+		kmsapi.Rows(kmsConfig),
 		iamapi.Rows(),
 		adminapi.Rows(adminapi.Config{Node: s.Member, Keyring: s.Keyring}),
 	)
@@ -126,9 +132,11 @@ func (s *Solo) NewService() *service.Service {
 	if logger == nil {
 		logger = slog.New(slog.DiscardHandler)
 	}
-	return service.New(service.Config{
-		Cluster: s, Keys: s.Keyring, Trail: s.Trail, Rows: rows, Logger: logger, Now: s.Now,
-	})
+	cfg := service.Config{
+		Cluster: s, Keys: s.Keyring, Trail: s.Trail, Rows: rows, Due: kmsapi.Due(kmsConfig), Logger: logger, Now: s.Now,
+	}
+	change(&cfg)
+	return service.New(cfg)
 }
 
 // Now returns the Solo's time, which stands still.
@@ -241,3 +249,11 @@ func (s *Solo) Settle(_ context.Context, index uint64) error {
 
 // Ready returns nil unless the Solo is down.
 func (s *Solo) Ready() error { return s.Down }
+
+// Passed returns the Solo's time, which is every clock's.
+func (s *Solo) Passed() (time.Time, bool) {
+	if s.Clocks != nil {
+		return s.Clocks()
+	}
+	return s.Now(), true
+}

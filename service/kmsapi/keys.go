@@ -28,27 +28,27 @@ func (a *api) createKey(_ context.Context, r *service.Request, in *wire.CreateKe
 		Spec: kms.SymmetricDefault, Usage: kms.EncryptDecrypt, Origin: kms.OriginKMS, Manager: kms.ManagerCustomer,
 		State: kms.Enabled, PolicyHash: sha256.Sum256([]byte(policy)),
 	}
-	material, err := a.newMaterial(&key)
+	material, err := a.newMaterial(key.ID, r.Now)
 	if err != nil {
 		return nil, nil, err
 	}
+	key.CurrentMaterial = material.ID
 	metadata := keyMetadata(&key)
 	r.Record.ResponseElements.Object("keyMetadata", func(p *audit.Params) { recordMetadata(p, metadata) })
 	r.Record.Resources = []audit.Resource{{Account: key.Account, ARN: key.ARN()}}
 	return fsm.CreateKey{Key: key, Material: material, Policy: policy, Tags: tags(in.Tags)}, &wire.CreateKeyResponse{KeyMetadata: metadata}, nil
 }
 
-// newMaterial draws the key's first material and seals it.
-func (a *api) newMaterial(key *fsm.Key) (*fsm.Material, error) {
+// newMaterial draws new material for a key and seals it.
+func (a *api) newMaterial(keyID string, now int64) (*fsm.Material, error) {
 	secret := crypto.NewMaterial()
 	defer crypto.Wipe(secret)
-	id := crypto.MaterialID(key.ID, secret)
-	sealed, err := a.keyring.Seal(MaterialPurpose, materialName(key.ID, id), secret)
+	id := crypto.MaterialID(keyID, secret)
+	sealed, err := a.keyring.Seal(MaterialPurpose, materialName(keyID, id), secret)
 	if err != nil {
 		return nil, fmt.Errorf("sealing key material: %w", err)
 	}
-	key.CurrentMaterial = id
-	return &fsm.Material{KeyID: key.ID, ID: id, Created: key.Created, Sealed: sealed}, nil
+	return &fsm.Material{KeyID: keyID, ID: id, Created: now, Sealed: sealed}, nil
 }
 
 // createdKey answers a CreateKey that was applied before.
