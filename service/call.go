@@ -45,7 +45,8 @@ type Request struct {
 	// event data.
 	Record audit.Record
 
-	row *Row
+	row   *Row
+	usage *usageLog
 	// Room for Keys and Record.Resources without an allocation.
 	keys      [2]Key
 	resources [2]audit.Resource

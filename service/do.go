@@ -55,7 +55,7 @@ func (s *Service) do(ctx context.Context, c *Call, view *fsm.View) ([]byte, erro
 }
 
 func (s *Service) newRequest(c *Call, row *Row, view *fsm.View) *Request {
-	r := &Request{Call: c, View: view, Now: s.now().UnixMilli(), row: row}
+	r := &Request{Call: c, View: view, Now: s.now().UnixMilli(), row: row, usage: s.usage}
 	r.Record = audit.Record{
 		EventID: NewUUID(), RequestID: c.RequestID, EventName: c.Operation, EventSource: row.eventSource,
 		Region: c.Region, Time: r.Now, Principal: c.Principal, Source: c.Source, ReadOnly: !row.Write && !row.acts,
@@ -82,6 +82,7 @@ func (s *Service) read(ctx context.Context, r *Request, in any) ([]byte, error) 
 	if err := s.trail.Append(ctx, &r.Record); err != nil {
 		return nil, s.unrecorded(ctx, r, nil, err)
 	}
+	s.countUse(r)
 	return out, nil
 }
 

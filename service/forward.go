@@ -34,6 +34,9 @@ type forwardedCall struct {
 	ReqKey      fsm.ReqKey `cbor:"9,keyasint"`
 	// LocalUID is that of a local operator, who has no access key.
 	LocalUID *uint32 `cbor:"10,keyasint,omitempty"`
+	// Usage, where there is any, is all that is sent: no call, but what another node
+	// hands over (GatherUsage).
+	Usage []fsm.Usage `cbor:"11,keyasint,omitempty"`
 }
 
 // caller is whom the call names, for identify to find.
@@ -115,6 +118,10 @@ func (s *Service) Execute(ctx context.Context, data []byte) (reply []byte, index
 	var f forwardedCall
 	if err := forwardDecoder.Unmarshal(data, &f); err != nil || f.Version != forwardVersion {
 		return nil, 0, kms.ErrNotLeader
+	}
+	if len(f.Usage) > 0 {
+		s.usage.take(f.Usage)
+		return nil, 0, nil
 	}
 	c := &Call{Service: f.Service, Operation: f.Operation, Body: f.Body, Region: f.Region, Principal: f.caller(), Source: f.Source, RequestID: f.RequestID, reqKey: f.ReqKey}
 	body, index, err := s.executeCall(ctx, c)

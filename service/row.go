@@ -82,7 +82,8 @@ type KeyRule[In any] struct {
 	Action string
 	// CrossAccount tells that callers of other accounts may be allowed.
 	CrossAccount bool
-	// Usage is the key usage that the operation needs, "" for any.
+	// Usage is the key usage that the operation needs, "" for any. An operation that
+	// needs one uses the key: its success is the key's last use (GetKeyLastUsage).
 	Usage kms.KeyUsage
 	// States are the key states in which the operation works.
 	States States

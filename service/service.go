@@ -1,6 +1,7 @@
 package service
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -50,7 +51,8 @@ type Trail interface {
 	Healthy() error
 }
 
-// Config holds what a Service is made of. All fields but the last are required.
+// Config holds what a Service is made of. All fields but those of durations are
+// required.
 type Config struct {
 	Cluster Cluster
 	Keys    Keys
@@ -62,6 +64,8 @@ type Config struct {
 	// DuePoll is how often the leader looks for what is due although no command was
 	// applied and no date has come: a minute.
 	DuePoll time.Duration
+	// UsageEvery is the length of GatherUsage's rounds: a minute.
+	UsageEvery time.Duration
 }
 
 // Service answers authenticated calls. It is safe for concurrent use.
@@ -78,6 +82,9 @@ type Service struct {
 	due      []*DueWork
 	duePoll  time.Duration
 	written  chan struct{} // holds a token when a command was applied
+	usage    *usageLog
+
+	usageEvery time.Duration // the length of GatherUsage's rounds
 }
 
 type rowKey struct{ service, name string }
@@ -96,11 +103,9 @@ func New(cfg Config) *Service {
 	s := &Service{
 		cluster: cfg.Cluster, keys: cfg.Keys, trail: cfg.Trail, log: cfg.Logger, now: cfg.Now,
 		rows: make(map[rowKey]*Row, len(cfg.Rows)),
-		due:  cfg.Due, duePoll: cfg.DuePoll, written: make(chan struct{}, 1),
+		due:  cfg.Due, duePoll: cmp.Or(cfg.DuePoll, duePoll), written: make(chan struct{}, 1),
+		usage: newUsageLog(), usageEvery: cmp.Or(cfg.UsageEvery, usageEvery),
 		pool: newPool(cpus*callsPerCPU, cpus*queuedPerCPU, maxQueueing),
-	}
-	if s.duePoll == 0 {
-		s.duePoll = duePoll
 	}
 	for _, row := range cfg.Rows {
 		k := rowKey{row.Service, row.Name}

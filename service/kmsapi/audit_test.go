@@ -87,6 +87,7 @@ var life = []recordCase{
 		request: `{"keyId":"$ARN","tags":[{"tagKey":"team","tagValue":"a b"},{"tagKey":"x","tagValue":""}]}`, response: `{"keyId":"$ARN"}`, res: `[` + keyResource + `]`},
 	{op: "UntagResource", body: `{"KeyId":"$ID","TagKeys":["team","y"]}`, request: `{"keyId":"$ID","tagKeys":["team","y"]}`, response: `{"keyId":"$ARN"}`, res: `[` + keyResource + `]`},
 	{op: "ListResourceTags", body: `{"KeyId":"$ID","Limit":5}`, request: `{"keyId":"$ID","limit":5}`, response: `null`, res: `[` + keyResource + `]`, readOnly: true},
+	{op: "GetKeyLastUsage", body: `{"KeyId":"$ARN"}`, request: `{"keyId":"$ARN"}`, response: `null`, res: `[` + keyResource + `]`, readOnly: true},
 	{op: "ListKeyPolicies", body: `{"KeyId":"$ID"}`, request: `{"keyId":"$ID"}`, response: `null`, res: `[` + keyResource + `]`, readOnly: true},
 	{op: "EnableKeyRotation", body: `{"KeyId":"$ID","RotationPeriodInDays":90}`, request: `{"keyId":"$ID","rotationPeriodInDays":90}`, response: `{"keyId":"$ARN"}`, res: `[` + keyResource + `]`},
 	{op: "EnableKeyRotation", body: `{"KeyId":"$ID"}`, request: `{"keyId":"$ID"}`, response: `{"keyId":"$ARN"}`, res: `[` + keyResource + `]`},

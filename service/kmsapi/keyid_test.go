@@ -82,6 +82,7 @@ var keyIDCalls = []struct {
 	{"TagResource", "kms:TagResource", "keyId", `{"KeyId":"$ID","Tags":[{"TagKey":"a","TagValue":"b"}]}`, false},
 	{"UntagResource", "kms:UntagResource", "keyId", `{"KeyId":"$ID","TagKeys":["a"]}`, false},
 	{"ListResourceTags", "kms:ListResourceTags", "keyId", `{"KeyId":"$ID"}`, false},
+	{"GetKeyLastUsage", "kms:GetKeyLastUsage", "keyId", `{"KeyId":"$ID"}`, false},
 	{"ListKeyPolicies", "kms:ListKeyPolicies", "keyId", `{"KeyId":"$ID"}`, false},
 	{"EnableKeyRotation", "kms:EnableKeyRotation", "keyId", `{"KeyId":"$ID"}`, false},
 	{"DisableKeyRotation", "kms:DisableKeyRotation", "keyId", `{"KeyId":"$ID"}`, false},

@@ -148,6 +148,8 @@ var malformed = []struct {
 	{"ListResourceTags", `{}`, missing("keyId")},
 	{"ListResourceTags", `{"KeyId":"$ID","Limit":0}`, constraint("Value '0' at 'limit' failed to satisfy constraint: Member must have value greater than or equal to 1")},
 	{"ListKeyPolicies", `{}`, missing("keyId")},
+	{"GetKeyLastUsage", `{}`, missing("keyId")},
+	{"GetKeyLastUsage", `{"KeyId":7}`, serialization(numberToText)},
 	{"ListKeyPolicies", `{"KeyId":"$ID","Limit":1001}`, constraint("Value '1001' at 'limit' failed to satisfy constraint: Member must have value less than or equal to 1000")},
 }
 

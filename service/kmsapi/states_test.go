@@ -58,6 +58,7 @@ var stateMatrix = []stateCase{
 	{"", "UpdateKeyDescription", `{"KeyId":"$KEY","Description":"b"}` /*                        */, "ok ok  3   3r  ok   ok   ok  ok"},
 	{"", "ListResourceTags", `{"KeyId":"$KEY"}` /*                                              */, "ok ok  ok  ok  ok   ok   ok  ok"},
 	{"", "ListKeyPolicies", `{"KeyId":"$KEY"}` /*                                               */, "ok ok  ok  ok  ok   ok   ok  ok"},
+	{"", "GetKeyLastUsage", `{"KeyId":"$KEY"}` /*                                               */, "ok ok  ok  ok  ok   ok   ok  ok"},
 	{"new target", "UpdateAlias", `{"AliasName":"$GOODALIAS","TargetKeyId":"$KEY"}` /*          */, "ok ok  3   3r  ok   ok   ok  ok"},
 	{"old target", "UpdateAlias", `{"AliasName":"$ALIAS","TargetKeyId":"$GOOD"}` /*             */, "ok ok  ok  ok  ok   ok   ok  ok"},
 }

@@ -80,6 +80,7 @@ var rowCases = []rowCase{
 	{name: "GenerateDataKey", dryRun: true, x: true, actions: "kms:GenerateDataKey"},
 	{name: "GenerateDataKeyWithoutPlaintext", dryRun: true, x: true, actions: "kms:GenerateDataKeyWithoutPlaintext"},
 	{name: "GenerateRandom", actions: "kms:GenerateRandom"},
+	{name: "GetKeyLastUsage", actions: "kms:GetKeyLastUsage"},
 	{name: "GetKeyPolicy", actions: "kms:GetKeyPolicy"},
 	{name: "GetKeyRotationStatus", x: true, actions: "kms:GetKeyRotationStatus"},
 	{name: "ListAliases", actions: "kms:ListAliases"},
@@ -129,11 +130,11 @@ func TestOutputs(t *testing.T) {
 		"ReEncrypt": {"CiphertextBlob": blob, "DestinationKeyId": key}, "UpdateAlias": {"AliasName": "alias/new", "TargetKeyId": key},
 		"EnableKeyRotation": {"KeyId": key}, "DisableKeyRotation": {"KeyId": key}, "GetKeyRotationStatus": {"KeyId": key}, "RotateKeyOnDemand": {"KeyId": key},
 		"ListKeyRotations": {"KeyId": key}, "TagResource": {"KeyId": key, "Tags": []obj{{"TagKey": "a", "TagValue": ""}}}, "UntagResource": {"KeyId": key, "TagKeys": []string{"a"}},
-		"ListResourceTags": {"KeyId": key}, "ListKeyPolicies": {"KeyId": key}, "UpdateKeyDescription": {"KeyId": key, "Description": ""},
+		"ListResourceTags": {"KeyId": key}, "GetKeyLastUsage": {"KeyId": key}, "ListKeyPolicies": {"KeyId": key}, "UpdateKeyDescription": {"KeyId": key, "Description": ""},
 		"ScheduleKeyDeletion": {"KeyId": key}, "CancelKeyDeletion": {"KeyId": key},
 	}
 	for _, row := range []string{"CreateAlias", "UpdateAlias", "DeleteAlias", "DisableKey", "EnableKey", "CreateKey", "Decrypt", "DescribeKey", "Encrypt", "GenerateDataKey",
-		"GenerateDataKeyWithoutPlaintext", "GenerateRandom", "GetKeyPolicy", "ListAliases", "ListKeys", "ReEncrypt", "EnableKeyRotation", "DisableKeyRotation", "GetKeyRotationStatus",
+		"GenerateDataKeyWithoutPlaintext", "GenerateRandom", "GetKeyLastUsage", "GetKeyPolicy", "ListAliases", "ListKeys", "ReEncrypt", "EnableKeyRotation", "DisableKeyRotation", "GetKeyRotationStatus",
 		"RotateKeyOnDemand", "ListKeyRotations", "TagResource", "UntagResource", "ListResourceTags", "ListKeyPolicies", "UpdateKeyDescription",
 		"ScheduleKeyDeletion", "CancelKeyDeletion"} {
 		a := s.Call(t, testkit.Root, row, bodies[row])

@@ -1,0 +1,116 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/fxamacker/cbor/v2"
+
+	"github.com/kmsd/kmsd/fsm"
+	"github.com/kmsd/kmsd/kms"
+)
+
+// usageEvery is how often the cluster hears of keys' uses.
+const usageEvery = time.Minute
+
+// handOverTimeout bounds what a node that stops spends on its uses.
+const handOverTimeout = time.Second
+
+// countUse notes a successful call for the keys that it used: those of which it
+// needs a usage. One audit record tells of all of them, and so they have one event.
+func (s *Service) countUse(r *Request) {
+	var u *use
+	for i := range r.row.keys {
+		key := r.Keys[i].Key
+		if r.row.keys[i].usage == "" || key == nil {
+			continue
+		}
+		if u == nil {
+			u = &use{operation: r.row.Name, time: r.Record.Time, eventID: r.Record.EventID, requestID: r.RequestID}
+		}
+		s.usage.note(key.Region, key.ID, u)
+	}
+}
+
+// LastUsage returns the key's last successful cryptographic use that this node
+// knows of, nil for none: the one that replicated state has, or a later one that
+// is on its way there.
+func (r *Request) LastUsage(key *fsm.Key) *fsm.Usage {
+	state, _ := r.View.Usage(key.Region, key.ID)
+	if held := r.usage.last(key.Region, key.ID); held != nil && (state == nil || held.After(state)) {
+		return held
+	}
+	return state
+}
+
+// GatherUsage brings keys' uses into replicated state until ctx ends. Every node
+// runs it: once a round the leader proposes what it holds, and the others hand it
+// what they hold. Whatever the state does not show by the next round is sent again,
+// so that neither lost messages nor changes of leader lose anything. What a node
+// has not handed over is lost if it crashes.
+func (s *Service) GatherUsage(ctx context.Context) {
+	for wait(ctx, s.usageEvery) {
+		if err := s.shareUsage(ctx); err != nil && ctx.Err() == nil {
+			s.log.Warn("keys' uses not brought into replicated state; the next round tries again", "error", err)
+		}
+	}
+}
+
+// HandOver gives what dies with this process to the cluster, as far as a second
+// allows: a node that stops calls it after its last call and before its node ends.
+func (s *Service) HandOver(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, handOverTimeout)
+	defer cancel()
+	if err := s.shareUsage(ctx); err != nil {
+		s.log.Info("keys' uses not handed over", "error", err)
+	}
+}
+
+// shareUsage is one round. Nothing new, no command.
+func (s *Service) shareUsage(ctx context.Context) error {
+	if !s.usage.collect() {
+		return nil
+	}
+	view, err := s.cluster.View(ctx)
+	if err != nil {
+		return err
+	}
+	for uses := range slices.Chunk(s.usage.unknown(view), fsm.MaxUsages) {
+		err := s.recordUsage(ctx, uses)
+		if errors.Is(err, kms.ErrNotLeader) {
+			err = s.forwardUsage(ctx, uses)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// recordUsage replicates uses, on the leader only.
+func (s *Service) recordUsage(ctx context.Context, uses []fsm.Usage) error {
+	recorded := s.recorded.list()
+	cmd, err := fsm.NewCommand(fsm.ReqKey{}, fsm.Meta{Time: s.now().UnixMilli(), Recorded: recorded}, &fsm.RecordUsage{Entries: uses})
+	if err != nil {
+		return err
+	}
+	if _, _, err := s.cluster.Propose(ctx, cmd); err != nil {
+		return err
+	}
+	s.recorded.forget(recorded)
+	return nil
+}
+
+// forwardUsage hands uses to the leader, which proposes them with its own. Whoever
+// takes them and leads no more hands them on in its next round.
+func (s *Service) forwardUsage(ctx context.Context, uses []fsm.Usage) error {
+	data, err := cbor.Marshal(forwardedCall{Version: forwardVersion, Usage: uses})
+	if err != nil {
+		return fmt.Errorf("encoding keys' uses: %w", err)
+	}
+	_, err = s.cluster.Forward(ctx, data)
+	return err
+}
