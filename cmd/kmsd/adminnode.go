@@ -104,8 +104,12 @@ func (n adminNode) Members(ctx context.Context) ([]admin.Member, error) {
 	return out, nil
 }
 
-// Leave implements adminapi.Node.
-func (n adminNode) Leave(ctx context.Context, force bool) error { return n.node.Leave(ctx, force) }
+// Leave implements adminapi.Node. What only this process knows goes first: when it
+// has left, nobody takes it.
+func (n adminNode) Leave(ctx context.Context, force bool) error {
+	n.service.HandOver(ctx)
+	return n.node.Leave(ctx, force)
+}
 
 // RemovePeer implements adminapi.Node.
 func (n adminNode) RemovePeer(ctx context.Context, id string, force bool) error {

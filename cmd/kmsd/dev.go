@@ -26,6 +26,8 @@ type devCmd struct {
 	// Root's credential is random where these are empty.
 	AccessKeyID     string `env:"KMSD_ROOT_ACCESS_KEY_ID" hidden:""`
 	SecretAccessKey string `env:"KMSD_ROOT_SECRET_ACCESS_KEY" hidden:""`
+
+	usageEvery time.Duration // as memberConfig's
 }
 
 // Validate holds the rules that need more than one flag.

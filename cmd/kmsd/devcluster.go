@@ -169,7 +169,7 @@ func (c *devCluster) startNode(ctx context.Context, d *devCmd, i int, id, dir st
 	}
 	m, err := openMember(ctx, memberConfig{
 		dataDir: dir, seal: sealer, api: []net.Listener{api}, metrics: metrics,
-		clusterAddr: "127.0.0.1:0", resolve: c.resolve, auditDir: filepath.Join(dir, "audit"), log: c.log,
+		clusterAddr: "127.0.0.1:0", resolve: c.resolve, auditDir: filepath.Join(dir, "audit"), log: c.log, usageEvery: d.usageEvery,
 	})
 	if err != nil {
 		return errors.Join(err, api.Close(), metrics.Close())

@@ -56,8 +56,16 @@ func (l *lockedBuffer) bytes() []byte {
 // they are ready. They end with the test, if they have not before.
 func startTest(t *testing.T) *testCluster {
 	t.Helper()
+	return startWith(t, 0)
+}
+
+// startWith is startTest with another length of the rounds in which nodes bring
+// keys' uses together.
+func startWith(t *testing.T, usageEvery time.Duration) *testCluster {
+	t.Helper()
 	c := &testCluster{t: t, out: &lockedBuffer{}, cmd: &devCmd{
 		Nodes: 3, Listen: "127.0.0.1:0", Data: filepath.Join(t.TempDir(), "data"), Account: "123456789012", Region: testRegion,
+		usageEvery: usageEvery,
 	}}
 	var log io.Writer = c.out
 	if testing.Verbose() {

@@ -61,7 +61,10 @@ type memberConfig struct {
 	resolve   func(nodeID string) (addr string, ok bool)
 	auditDir  string
 	auditSync bool
-	log       *slog.Logger
+	// usageEvery is how often the cluster hears of keys' uses; 0 for the service's own
+	// choice.
+	usageEvery time.Duration
+	log        *slog.Logger
 }
 
 // member is one running node: the cluster's node, the service on it and the
@@ -118,6 +121,7 @@ func (m *member) openAPI(registry *prometheus.Registry) (err error) {
 	rows = append(rows, adminapi.Rows(adminapi.Config{Node: adminNode{m}, Keyring: m.node.Keyring()})...)
 	m.service = service.New(service.Config{
 		Cluster: m.node, Keys: m.node.Keyring(), Trail: m.trail, Rows: rows, Due: kmsapi.Due(kmsConfig), Logger: cfg.log, Now: time.Now,
+		UsageEvery: cfg.usageEvery,
 	})
 	var secured *tls.Config
 	if cfg.secure {
@@ -171,6 +175,7 @@ func (m *member) apiKey() ([]byte, error) {
 func (m *member) serve(ctx context.Context) {
 	m.node.Serve(cluster.Handlers{Execute: m.service.Execute, Lead: m.service.Lead})
 	ctx, m.ending = context.WithCancel(context.WithoutCancel(ctx))
+	m.served.Go(func() { m.service.GatherUsage(ctx) })
 	if m.source != nil {
 		m.served.Go(func() { m.source.Run(ctx) })
 	}
@@ -252,12 +257,14 @@ func (m *member) drain(ctx context.Context, d time.Duration) {
 	}
 }
 
-// stop ends the member: no new calls, then what is under way, then leadership and
-// the node, last the audit log, which all of them write.
+// stop ends the member: no new calls, then what is under way, then what only this
+// process knows, then leadership and the node, last the audit log, which all of them
+// write.
 func (m *member) stop(ctx context.Context) error {
 	var errs []error
 	if m.api != nil {
 		errs = append(errs, m.api.Shutdown(ctx))
+		m.service.HandOver(ctx)
 	}
 	errs = append(errs, m.node.Close(ctx))
 	if m.metrics != nil {
