@@ -37,7 +37,7 @@ type hub struct {
 	listener  net.Listener
 	creds     func() *trust.Credentials
 	accept    trust.Accept
-	member    trust.Accept // of the applied state
+	member    trust.Accept // as the state of a living leader has it
 	wall      func() time.Time
 	resolve   func(nodeID string) []string // where a member may be, the likeliest place first
 	strangers chan struct{}                // a token for each handshake
@@ -59,7 +59,7 @@ type conn struct {
 	h    *hub
 	peer trust.Identity // zero for a node that is no member
 	// remembered tells that the peer was accepted by this node's memory and not by the
-	// applied state.
+	// state of a living leader.
 	remembered bool
 }
 

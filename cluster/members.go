@@ -28,15 +28,21 @@ func (n *Node) isMember(nodeID string, spki [32]byte) bool {
 	return ok && (spki == r.SPKI || r.NextSPKI != [32]byte{} && spki == r.NextSPKI)
 }
 
-// accept is the handshake's question. A node that has not caught up with the state
-// also accepts the members that it remembers: it can learn who is one only from
-// them.
+// accept is the handshake's question. A node that has caught up goes by the state.
+// Until then its state may be older than what it has acted by: a snapshot can bring
+// back a member that was removed since. So it goes by the members that it remembers,
+// through whom alone it can learn who is one.
 func (n *Node) accept(nodeID string, spki [32]byte) bool {
-	if n.isMember(nodeID, spki) {
-		return true
+	if n.isCaughtUp() {
+		return n.isMember(nodeID, spki)
 	}
 	remembered, ok := (*n.vouched.Load())[nodeID]
-	return ok && remembered.owns(spki) && !n.isCaughtUp()
+	return ok && remembered.owns(spki)
+}
+
+// knows tells whether the state of a living leader names the key for the node.
+func (n *Node) knows(nodeID string, spki [32]byte) bool {
+	return n.isCaughtUp() && n.isMember(nodeID, spki)
 }
 
 // mayStay tells whether a connection that was accepted once is still one with a

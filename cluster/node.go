@@ -161,7 +161,7 @@ func (n *Node) open(ctx context.Context) error {
 		return err
 	}
 	n.hub = newHub(n.id, listener, n.creds.Load, n.accept, &n.cfg)
-	n.hub.resolve, n.hub.member = n.resolve, n.isMember
+	n.hub.resolve, n.hub.member = n.resolve, n.knows
 	n.hub.rpc, n.hub.join = n.serveRPC, n.serveJoin
 	n.beats, n.calls = newRPCPool(n.hub, 1), newRPCPool(n.hub, forwardConns)
 	if n.metrics, err = newMetrics(n, n.cfg.Registerer); err != nil {

@@ -10,7 +10,12 @@
 // Who holds a node's private key is that node until its public key is dropped
 // from the accepted ones; the certificate alone is not enough. Who holds the
 // authority's private key can make certificates, but not accepted ones, because
-// the accepted public keys stand in the replicated state.
+// the accepted public keys stand in the replicated state. Three kinds of nodes have
+// only the authority to go by, so that who holds its key and the network around such
+// a node can deceive it: one that joins; one that hears no leader and asks whether it
+// was removed; and one that was away until it recognised nobody, which asks who the
+// members are and, until it has caught up, believes it. The key stands in the
+// replicated state, sealed: who has opened it had the root key.
 //
 // A node that is no member yet speaks kmsd-join/1: it has a join token, which pins
 // the authority, and proves that it has it by a signature over a value of this one

@@ -206,7 +206,12 @@ func notPast(leaf *x509.Certificate, now func() time.Time) time.Time {
 	return at
 }
 
+// verifyChain checks that a trusted authority itself has issued a certificate for a
+// usage that the certificate names.
 func verifyChain(leaf *x509.Certificate, roots *x509.CertPool, usage x509.ExtKeyUsage, now time.Time) error {
+	if !slices.Contains(leaf.ExtKeyUsage, usage) { // none named would be all of them
+		return errors.New("the certificate is not for this usage")
+	}
 	_, err := leaf.Verify(x509.VerifyOptions{
 		Roots: roots, Intermediates: x509.NewCertPool(), CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{usage},
 	})
