@@ -98,7 +98,7 @@ func TestLastUsageIsHandedOver(t *testing.T) {
 	lead := c.leader()
 	leader, others := c.members[lead], c.except(lead)
 	keys := []string{c.newKey(leader), c.newKey(leader)}
-	lost := func() bool { return bytes.Contains(c.out.bytes(), []byte("keys' uses not handed over")) }
+	lost := c.lostUses
 
 	requests := []string{c.encrypt(others[0], keys[0]), c.encrypt(leader, keys[1])}
 	until(t, "the use where it happened", func() bool { return c.shows(others[0], keys[0], requests[0]) })
@@ -115,7 +115,30 @@ func TestLastUsageIsHandedOver(t *testing.T) {
 	for i, key := range keys {
 		until(t, "the uses that were handed over", func() bool { return c.shows(others[1], key, requests[i]) || lost() })
 	}
-	if lost() {
-		t.Log("this machine is too slow: uses were not handed over")
+}
+
+// A node that leaves the cluster gives its uses away before.
+func TestLastUsageOfALeaver(t *testing.T) {
+	t.Parallel()
+	c := startWith(t, time.Hour)
+	lead := c.leader()
+	leaver := c.except(lead)[0]
+	key := c.newKey(leaver)
+	request := c.encrypt(leaver, key)
+	if err := (adminNode{leaver}).Leave(t.Context(), false); err != nil {
+		t.Fatal(err)
 	}
+	until(t, "the use on a node that stays", func() bool {
+		for _, m := range c.members {
+			if m != leaver && c.shows(m, key, request) {
+				return true
+			}
+		}
+		return c.lostUses()
+	})
+}
+
+// lostUses tells whether a node gave up handing its uses over.
+func (c *testCluster) lostUses() bool {
+	return bytes.Contains(c.out.bytes(), []byte("keys' uses not handed over"))
 }
