@@ -50,6 +50,7 @@ func TestGoSDK(t *testing.T) {
 		expect(t, "GetCallerIdentity", rootIdentity, object{"UserId": *who.UserId, "Account": *who.Account, "Arn": *who.Arn})
 	}
 	first, second := c.keys(t), c.keys(t)
+	c.lastUsage(t, first, "", "")
 	c.ciphertexts(t, first, second)
 	c.lists(t, first, second)
 	c.state(t, first)
@@ -137,6 +138,8 @@ func (c goClients) ciphertexts(t *testing.T, first, second *types.KeyMetadata) {
 		[]string{aws.ToString(moved.SourceKeyId), aws.ToString(moved.KeyId), aws.ToString(moved.SourceKeyMaterialId), aws.ToString(moved.DestinationKeyMaterialId)})
 
 	made := got[kms.GenerateDataKeyOutput](t)(c[2].GenerateDataKey(ctx, &kms.GenerateDataKeyInput{KeyId: second.KeyId, KeySpec: types.DataKeySpecAes256}))
+	request, _ := awsmiddleware.GetRequestIDMetadata(made.ResultMetadata)
+	c.lastUsage(t, second, types.KeyLastUsageTrackingOperationGenerateDataKey, request)
 	opened := got[kms.DecryptOutput](t)(c[0].Decrypt(ctx, &kms.DecryptInput{CiphertextBlob: made.CiphertextBlob, KeyId: second.Arn}))
 	if len(made.Plaintext) != 32 || !bytes.Equal(made.Plaintext, opened.Plaintext) {
 		t.Fatal("the data key does not decrypt to what was given out")
@@ -151,6 +154,22 @@ func (c goClients) ciphertexts(t *testing.T, first, second *types.KeyMetadata) {
 	sdkError[*types.InvalidCiphertextException](t, err, "InvalidCiphertextException", "")
 	_, err = c[2].Decrypt(ctx, &kms.DecryptInput{CiphertextBlob: encrypted.CiphertextBlob, EncryptionContext: encContext, KeyId: second.KeyId})
 	sdkError[*types.IncorrectKeyException](t, err, "IncorrectKeyException", "The key ID in the request does not identify a CMK that can perform this operation.")
+}
+
+// lastUsage checks on node 2, which served it, what a key's last use was; an empty
+// request stands for none.
+func (c goClients) lastUsage(t *testing.T, key *types.KeyMetadata, operation types.KeyLastUsageTrackingOperation, request string) {
+	t.Helper()
+	out := got[kms.GetKeyLastUsageOutput](t)(c[2].GetKeyLastUsage(t.Context(), &kms.GetKeyLastUsageInput{KeyId: key.Arn}))
+	created := aws.ToTime(key.CreationDate)
+	if aws.ToString(out.KeyId) != *key.KeyId || !aws.ToTime(out.KeyCreationDate).Equal(created) || !aws.ToTime(out.TrackingStartDate).Equal(created) || out.KeyLastUsage == nil {
+		t.Fatalf("GetKeyLastUsage: got %+v", out)
+	}
+	last := out.KeyLastUsage
+	same(t, "GetKeyLastUsage", []string{string(operation), request}, []string{string(last.Operation), aws.ToString(last.KmsRequestId)})
+	if used := request != ""; used != (last.Timestamp != nil) || used != uuid.ok(aws.ToString(last.CloudTrailEventId)) || used && last.Timestamp.Before(created) {
+		t.Fatalf("GetKeyLastUsage: got %+v", last)
+	}
 }
 
 func (c goClients) lists(t *testing.T, first, second *types.KeyMetadata) {

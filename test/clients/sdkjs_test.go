@@ -86,7 +86,13 @@ func jsKey(t *testing.T, p *javascript) string {
 		}
 	}
 	expect(t, "GetKeyPolicy", object{"Policy": defaultPolicy, "PolicyName": "default"}, p.kms(t, 2, "GetKeyPolicy", object{"KeyId": id}))
+	expect(t, "GetKeyLastUsage", jsLastUsage(id, object{}), p.kms(t, 2, "GetKeyLastUsage", object{"KeyId": id}))
 	return id
+}
+
+// jsLastUsage is what GetKeyLastUsage answers.
+func jsLastUsage(id string, last object) object {
+	return object{"KeyId": id, "KeyCreationDate": packedTime, "TrackingStartDate": packedTime, "KeyLastUsage": last}
 }
 
 func jsCiphertexts(t *testing.T, p *javascript, key string) {
@@ -118,6 +124,8 @@ func jsDataKeys(t *testing.T, p *javascript, key string) {
 	shape := object{"CiphertextBlob": packedBytes, "Plaintext": packedBytes, "KeyId": keyARN(p.region, key), "KeyMaterialId": materialID}
 	made := p.kms(t, 2, "GenerateDataKey", object{"KeyId": key, "KeySpec": "AES_256"})
 	expect(t, "GenerateDataKey", shape, made)
+	last := object{"Operation": "GenerateDataKey", "Timestamp": packedTime, "CloudTrailEventId": uuid, "KmsRequestId": uuid}
+	expect(t, "GetKeyLastUsage", jsLastUsage(key, last), p.kms(t, 2, "GetKeyLastUsage", object{"KeyId": keyARN(p.region, key)}))
 	if got := size(made["Plaintext"]); got != 32 {
 		t.Fatalf("GenerateDataKey made %d bytes, want 32", got)
 	}
