@@ -51,11 +51,11 @@ func (s *Service) mayAct(ctx context.Context, r *Request, in any) error {
 	if err := s.trail.Healthy(); err != nil {
 		return kms.ErrUnavailable
 	}
-	if err := s.admit(ctx, r); err != nil {
+	if err := s.admit(ctx, r, in); err != nil {
 		return err
 	}
 	err := s.check(r, in)
-	s.pool.leave()
+	r.leave()
 	if err != nil {
 		return err
 	}
@@ -79,12 +79,12 @@ func (s *Service) actNow(ctx context.Context, r *Request, in any) (output, error
 // to have asked.
 func (s *Service) readPublic(ctx context.Context, r *Request, in any, err error) ([]byte, error) {
 	if err == nil {
-		err = s.admit(ctx, r)
+		err = s.admit(ctx, r, in)
 	}
 	var out output
 	if err == nil {
 		out, err = r.row.read(ctx, r, in)
-		s.pool.leave()
+		r.leave()
 	}
 	if err == nil {
 		err = s.settle(ctx, r)

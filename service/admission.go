@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -20,7 +21,66 @@ type pool struct {
 	patience time.Duration
 	running  atomic.Int64
 	waiting  atomic.Int64
+	refused  atomic.Int64
 	wake     chan struct{}
+}
+
+// pools are the queues of step 4. Each kind of work has its own, so that none
+// takes the places of another.
+type pools struct {
+	// read is for what this node answers from its state, symmetric cryptography
+	// included.
+	read *pool
+	// rsa is for RSA's arithmetic. It gets half of the processors, so that the
+	// rest goes on beside it.
+	rsa *pool
+	// write is for what the leader decides and proposes. A call keeps its place
+	// until its command is acknowledged.
+	write *pool
+	// operator is for what the operator account and local operators do with the
+	// cluster: they must get through when it is overloaded.
+	operator *pool
+}
+
+// The sizes of the pools. More calls at once than these only queue for the
+// processor, or for the leader's disk.
+const (
+	readsPerCPU       = 64
+	queuedReadsPerCPU = 1024
+	queuedRSAPerCPU   = 128
+	writes            = 2048
+	queuedWrites      = 8192
+	operatorCalls     = 64
+	queuedOperator    = 256
+	maxQueueing       = time.Second
+)
+
+func newPools(cpus int64) pools {
+	return pools{
+		read:     newPool(cpus*readsPerCPU, cpus*queuedReadsPerCPU, maxQueueing),
+		rsa:      newPool(max(1, cpus/2), cpus*queuedRSAPerCPU, maxQueueing),
+		write:    newPool(writes, queuedWrites, maxQueueing),
+		operator: newPool(operatorCalls, queuedOperator, maxQueueing),
+	}
+}
+
+// of is the pool that a call belongs to. What anybody may ask without credentials
+// gets no place among the operators.
+func (p *pools) of(r *Request, quotas []Quota) *pool {
+	switch {
+	case r.row.Operator != "" && r.operates():
+		return p.operator
+	case r.row.Write:
+		return p.write
+	case slices.ContainsFunc(quotas, Quota.rsa):
+		return p.rsa
+	}
+	return p.read
+}
+
+// operates tells whether the caller is the cluster's operator.
+func (r *Request) operates() bool {
+	return r.Principal.Type == kms.PrincipalLocalOperator || r.Principal.Account == r.View.Meta().OperatorAccount
 }
 
 func newPool(limit, queue int64, patience time.Duration) *pool {
@@ -33,27 +93,32 @@ var errThrottled = &kms.Error{Code: kms.CodeThrottling,
 // enter waits for a place, at most p.patience. Errors: ThrottlingException when
 // the queue is full or the wait too long. Whoever entered calls leave.
 func (p *pool) enter(ctx context.Context) error {
-	if p.try() {
+	if p.try() || p.wait(ctx) {
 		return nil
 	}
-	if p.waiting.Add(1) > p.queue {
-		p.waiting.Add(-1)
-		return errThrottled
-	}
+	p.refused.Add(1)
+	return errThrottled
+}
+
+// wait queues. It reports whether it got a place.
+func (p *pool) wait(ctx context.Context) bool {
 	defer p.waiting.Add(-1)
+	if p.waiting.Add(1) > p.queue {
+		return false
+	}
 	timer := time.NewTimer(p.patience)
 	defer timer.Stop()
 	for !p.try() {
 		select {
 		case <-p.wake:
 		case <-ctx.Done():
-			return errThrottled
+			return false
 		case <-timer.C:
-			return errThrottled
+			return false
 		}
 	}
 	p.passOn()
-	return nil
+	return true
 }
 
 func (p *pool) try() bool {

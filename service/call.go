@@ -47,10 +47,19 @@ type Request struct {
 
 	row   *Row
 	usage *usageLog
-	// Room for Keys and Record.Resources without an allocation.
-	keys      [2]Key
-	resources [2]audit.Resource
+	// pool is where the call has a place; nil while it has none.
+	pool *pool
+	// What the first rules of the row resolved to in the View.
+	keys     [maxKeys]Key
+	keyErrs  [maxKeys]error
+	resolved int
+	// Room for Record.Resources and quotas without an allocation.
+	resources [maxKeys]audit.Resource
+	counted   [maxKeys]Quota
 }
+
+// maxKeys bounds the keys that a call names.
+const maxKeys = 2
 
 // Key is a key that a call names.
 type Key struct {

@@ -17,7 +17,7 @@ import (
 //  2. a write goes to the leader, which repeats all of it from its own View; what
 //     nobody needs to be proven for is answered at once
 //  3. the exactly-once table (leader)
-//  4. throttling and admission
+//  4. request quotas, then admission to the pool of the call's kind
 //  5. combinations of parameters that need no state
 //  6. per key: resolution, grant tokens, authorisation, state, usage
 //  7. the handler
@@ -69,7 +69,7 @@ func (s *Service) newRequest(c *Call, row *Row, view *fsm.View) *Request {
 // read answers a call from the View.
 func (s *Service) read(ctx context.Context, r *Request, in any) ([]byte, error) {
 	r.row.params(in, &r.Record.RequestParameters)
-	if err := s.admit(ctx, r); err != nil {
+	if err := s.admit(ctx, r, in); err != nil {
 		return nil, s.refuse(ctx, r, err)
 	}
 	out, err := s.readAdmitted(ctx, r, in)
@@ -87,7 +87,7 @@ func (s *Service) read(ctx context.Context, r *Request, in any) ([]byte, error) 
 }
 
 func (s *Service) readAdmitted(ctx context.Context, r *Request, in any) ([]byte, error) {
-	defer s.pool.leave()
+	defer r.leave()
 	if err := s.check(r, in); err != nil {
 		return nil, err
 	}
@@ -107,24 +107,41 @@ var errDryRun = &kms.Error{Code: kms.CodeDryRun, Message: "The request would hav
 // anew.
 const staleAfter = 100 * time.Millisecond
 
-// admit waits for a place. A call that waited long decides from a new View, and
-// so from a credential that is still active then.
-func (s *Service) admit(ctx context.Context, r *Request) error {
-	if s.pool.try() {
+// admit counts the call towards its request quotas and waits for a place, which it
+// keeps until leave. A call that waited long decides from a new View, and so from a
+// credential that is still active then.
+func (s *Service) admit(ctx context.Context, r *Request, in any) error {
+	quotas := r.quotas(in)
+	if used, err := s.throttle.admit(r, quotas); err != nil {
+		s.metrics.throttled.WithLabelValues(string(used)).Inc()
+		return err
+	}
+	pool := s.pools.of(r, quotas)
+	if pool.try() {
+		r.pool = pool
 		return nil
 	}
 	began := time.Now()
-	if err := s.pool.enter(ctx); err != nil {
+	if err := pool.enter(ctx); err != nil {
 		return err
 	}
+	r.pool = pool
 	if time.Since(began) <= staleAfter {
 		return nil
 	}
 	if err := s.reopen(ctx, r); err != nil {
-		s.pool.leave()
+		r.leave()
 		return err
 	}
 	return nil
+}
+
+// leave gives the call's place back, if it has one.
+func (r *Request) leave() {
+	if r.pool != nil {
+		r.pool.leave()
+		r.pool = nil
+	}
 }
 
 func (s *Service) reopen(ctx context.Context, r *Request) error {
@@ -135,7 +152,7 @@ func (s *Service) reopen(ctx context.Context, r *Request) error {
 	if err != nil {
 		return err
 	}
-	r.View = view
+	r.View, r.resolved = view, 0
 	if _, ok := identify(view, r.Principal); !ok {
 		return errUnrecognized
 	}
@@ -156,36 +173,36 @@ func (s *Service) check(r *Request, in any) error {
 	if err := r.authorize(); err != nil {
 		return err
 	}
-	r.Keys = r.keys[:0]
 	for i := range r.row.keys {
-		if err := s.checkKey(r, &r.row.keys[i], in); err != nil {
+		if err := s.checkKey(r, i, in); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (s *Service) checkKey(r *Request, rule *keyRule, in any) error {
-	key, err := r.resolve(rule, in)
+func (s *Service) checkKey(r *Request, i int, in any) error {
+	rule := &r.row.keys[i]
+	key, err := r.key(i, in)
 	if err != nil {
 		return err
 	}
-	r.Keys = append(r.Keys, key)
+	r.Keys = r.keys[:i+1]
 	if key.ARN == "" && !key.byBlob {
 		return nil // an optional key that the call leaves out
 	}
 	own := key.ownedBy(r.Principal.Account)
 	if own {
-		r.recordKey(&key)
+		r.recordKey(key)
 	}
 	if len(r.row.grantTokens(in)) > 0 {
 		return &kms.Error{Code: kms.CodeInvalidGrantToken, Message: "The grant token is not valid."}
 	}
-	if err := s.authorizeKey(r, rule, &key); err != nil {
+	if err := s.authorizeKey(r, rule, key); err != nil {
 		return err
 	}
 	if !own {
-		r.recordKey(&key)
+		r.recordKey(key)
 	}
 	if err := rule.states.check(key.State, key.ARN); err != nil {
 		return err

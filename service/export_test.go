@@ -6,21 +6,59 @@ import (
 	"github.com/kmsd/kmsd/fsm"
 )
 
-// Fill takes every place of the admission and returns what gives them back.
-// Calls meanwhile find no room and no place to wait.
+// Fill takes every place of every pool and returns what gives them back. Calls
+// meanwhile find no room and no place to wait.
 func (s *Service) Fill() (empty func()) {
 	full := newPool(0, 0, 0)
-	was := s.pool
-	s.pool = full
-	return func() { s.pool = was }
+	return s.replace(pools{full, full, full, full})
 }
 
-// Hold takes the only place of the admission and returns what gives it back.
-// Calls meanwhile wait, for a second at most.
-func (s *Service) Hold() (leave func()) {
-	s.pool = newPool(1, 10, maxQueueing)
-	s.pool.try()
-	return s.pool.leave
+// FillPool is Fill for one pool: "read", "rsa", "write" or "operator".
+func (s *Service) FillPool(name string) (empty func()) {
+	filled := s.pools
+	*filled.named(name) = newPool(0, 0, 0)
+	return s.replace(filled)
+}
+
+// Hold takes the only place of a pool and returns what gives it back. Calls
+// meanwhile wait, for a second at most.
+func (s *Service) Hold(name string) (leave func()) {
+	held := s.pools
+	p := newPool(1, 10, maxQueueing)
+	*held.named(name) = p
+	s.replace(held)
+	p.try()
+	return p.leave
+}
+
+// Limit gives a pool that many places.
+func (s *Service) Limit(name string, places int64) {
+	limited := s.pools
+	*limited.named(name) = newPool(places, 10, maxQueueing)
+	s.replace(limited)
+}
+
+func (s *Service) replace(other pools) (back func()) {
+	was := s.pools
+	s.pools = other
+	return func() { s.pools = was }
+}
+
+func (p *pools) named(name string) **pool {
+	return map[string]**pool{"read": &p.read, "rsa": &p.rsa, "write": &p.write, "operator": &p.operator}[name]
+}
+
+// OccupyWrites takes every place of the writes' pool and returns what gives them
+// back.
+func (s *Service) OccupyWrites() (leave func()) {
+	p := s.pools.write
+	for p.try() {
+	}
+	return func() {
+		for range p.limit {
+			p.leave()
+		}
+	}
 }
 
 // HeldUses returns how many keys' uses wait to be known to replicated state, or were

@@ -15,7 +15,7 @@ func TestLocalOperatorWaits(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := testkit.Start(t)
-		leave := s.Service.Hold()
+		leave := s.Service.Hold("operator")
 		var local, signed testkit.Answer
 		done := make(chan bool, 2)
 		go func() { local = s.Local(t, 1000, "GetStatus", ``); done <- true }()

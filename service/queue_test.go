@@ -33,7 +33,7 @@ func TestWaitingCalls(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := testkit.Start(t)
 				key := s.NewKey(t)
-				leave := s.Service.Hold()
+				leave := s.Service.Hold(map[string]string{"Encrypt": "read", "CreateAlias": "write"}[row.op])
 				body := obj{"KeyId": key, "Plaintext": "AA==", "AliasName": "alias/x", "TargetKeyId": key}
 				began, answered := time.Now(), make(chan testkit.Answer)
 				go func() { answered <- s.Call(t, testkit.Root, row.op, body) }()

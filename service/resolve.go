@@ -7,6 +7,15 @@ import (
 	"github.com/kmsd/kmsd/kms"
 )
 
+// key returns what rule i resolves to in the View. Request quotas, which come
+// first, may have asked for it already.
+func (r *Request) key(i int, in any) (*Key, error) {
+	for ; r.resolved <= i; r.resolved++ {
+		r.keys[r.resolved], r.keyErrs[r.resolved] = r.resolve(&r.row.keys[r.resolved], in)
+	}
+	return &r.keys[i], r.keyErrs[i]
+}
+
 // resolve finds the key that a rule speaks of (AWS: "Key identifiers (KeyId)").
 // A key that the caller may not know of, or that does not exist where existence
 // must not be told, comes back without a record: authorisation refuses it.

@@ -40,6 +40,12 @@ type Op[In, Out any] struct {
 	// Keys are the keys that the call names, in the order in which they are
 	// checked.
 	Keys []KeyRule[In]
+	// Quota is the request quota that calls count towards. Default: that of the
+	// operation's name, if AWS has one; else calls are not counted.
+	Quota Quota
+	// QuotaOf, where set, gives the quota by the spec of each key that the call
+	// names, instead of Quota.
+	QuotaOf func(kms.KeySpec) Quota
 	// Check refuses combinations of parameters that need no state.
 	Check func(*In) error
 	// DryRun tells whether the call asks for a dry run; nil where the operation
@@ -103,6 +109,8 @@ type Row struct {
 	HasDryRun      bool
 	acts           bool
 	keys           []keyRule
+	quota          Quota
+	quotaOf        func(kms.KeySpec) Quota
 	decode         func(body []byte) (any, error)
 	check          func(in any) error
 	dryRun         func(in any) bool
@@ -146,14 +154,15 @@ func (o output) body() []byte {
 func (o Op[In, Out]) Row() *Row {
 	_, decodes := any(new(In)).(wire.Request)
 	guarded := o.Identity != "" || o.Operator != "" || len(o.Keys) > 0
-	if !decodes || guarded == (o.Open || o.Public) || o.kinds() != 1 || (o.Local && o.Operator == "") {
+	if !decodes || guarded == (o.Open || o.Public) || o.kinds() != 1 || (o.Local && o.Operator == "") ||
+		len(o.Keys) > maxKeys || (o.Quota != "" && !o.Quota.Known()) {
 		panic("kmsd: operation " + o.Name + " is not described completely")
 	}
 	row := &Row{
 		Service: o.Service, Name: o.Name, Write: o.Write != nil, Once: o.Once, Open: o.Open, Public: o.Public, Local: o.Local,
 		Identity: o.Identity, Operator: o.Operator,
 		HasDryRun: o.DryRun != nil, acts: o.Act != nil, resourcesEmpty: o.Identity != "",
-		eventSource: eventSource(o.Service),
+		eventSource: eventSource(o.Service), quota: o.quota(), quotaOf: o.QuotaOf,
 		decode: func(body []byte) (any, error) {
 			in := new(In)
 			return in, decodeError(any(in).(wire.Request).Decode(body))
@@ -183,6 +192,14 @@ func (o Op[In, Out]) kinds() (n int) {
 		}
 	}
 	return n
+}
+
+// quota is the quota of every call, "" where there is none or keys decide.
+func (o Op[In, Out]) quota() Quota {
+	if q := Quota(o.Name); o.Quota == "" && o.Service == kmsService && q.Known() {
+		return q
+	}
+	return o.Quota
 }
 
 // eventSource is CloudTrail's name of a service.

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/kmsd/kmsd/audit"
 	"github.com/kmsd/kmsd/fsm"
 	"github.com/kmsd/kmsd/kms"
@@ -51,8 +53,8 @@ type Trail interface {
 	Healthy() error
 }
 
-// Config holds what a Service is made of. All fields but those of durations are
-// required.
+// Config holds what a Service is made of. All fields but durations and the Registerer
+// are required.
 type Config struct {
 	Cluster Cluster
 	Keys    Keys
@@ -66,6 +68,8 @@ type Config struct {
 	DuePoll time.Duration
 	// UsageEvery is the length of GatherUsage's rounds: a minute.
 	UsageEvery time.Duration
+	// Registerer gets the metrics. Nil measures for nobody.
+	Registerer prometheus.Registerer
 }
 
 // Service answers authenticated calls. It is safe for concurrent use.
@@ -76,7 +80,9 @@ type Service struct {
 	rows     map[rowKey]*Row
 	log      *slog.Logger
 	now      func() time.Time
-	pool     *pool
+	throttle *throttle
+	pools    pools
+	metrics  *metrics
 	policies sync.Map // [32]byte → iam.KeyPolicy
 	recorded recorded
 	due      []*DueWork
@@ -89,24 +95,17 @@ type Service struct {
 
 type rowKey struct{ service, name string }
 
-// The admission of symmetric work: more calls at once than this only queue for
-// the processor.
-const (
-	callsPerCPU  = 64
-	queuedPerCPU = 1024
-	maxQueueing  = time.Second
-)
-
-// New returns a service. It panics on a table with an operation twice.
+// New returns a service. It panics on a table with an operation twice, and when the
+// registerer has the metrics already.
 func New(cfg Config) *Service {
-	cpus := int64(runtime.GOMAXPROCS(0))
 	s := &Service{
 		cluster: cfg.Cluster, keys: cfg.Keys, trail: cfg.Trail, log: cfg.Logger, now: cfg.Now,
 		rows: make(map[rowKey]*Row, len(cfg.Rows)),
 		due:  cfg.Due, duePoll: cmp.Or(cfg.DuePoll, duePoll), written: make(chan struct{}, 1),
 		usage: newUsageLog(), usageEvery: cmp.Or(cfg.UsageEvery, usageEvery),
-		pool: newPool(cpus*callsPerCPU, cpus*queuedPerCPU, maxQueueing),
+		throttle: newThrottle(cfg.Now), pools: newPools(int64(runtime.GOMAXPROCS(0))),
 	}
+	s.metrics = newMetrics(cfg.Registerer, &s.pools, s.throttle)
 	for _, row := range cfg.Rows {
 		k := rowKey{row.Service, row.Name}
 		if s.rows[k] != nil {

@@ -87,21 +87,22 @@ func (s *Service) attempt(ctx context.Context, r *Request, in any) ([]byte, uint
 		return s.repeat(ctx, r, once)
 	}
 	args, out, err := s.plan(ctx, r, in)
+	defer r.leave()
 	if err != nil {
 		return nil, 0, s.refuseWrite(ctx, r, err)
 	}
 	return s.propose(ctx, r, args, out)
 }
 
-// plan runs the steps between the exactly-once table and the proposal.
+// plan runs the steps between the exactly-once table and the proposal. The place
+// that it takes is the call's until its command is acknowledged.
 func (s *Service) plan(ctx context.Context, r *Request, in any) (fsm.Args, output, error) {
 	if err := s.trail.Healthy(); err != nil {
 		return nil, nil, kms.ErrUnavailable
 	}
-	if err := s.admit(ctx, r); err != nil {
+	if err := s.admit(ctx, r, in); err != nil {
 		return nil, nil, err
 	}
-	defer s.pool.leave()
 	if err := s.check(r, in); err != nil {
 		return nil, nil, err
 	}

@@ -121,7 +121,7 @@ func (m *member) openAPI(registry *prometheus.Registry) (err error) {
 	rows = append(rows, adminapi.Rows(adminapi.Config{Node: adminNode{m}, Keyring: m.node.Keyring()})...)
 	m.service = service.New(service.Config{
 		Cluster: m.node, Keys: m.node.Keyring(), Trail: m.trail, Rows: rows, Due: kmsapi.Due(kmsConfig), Logger: cfg.log, Now: time.Now,
-		UsageEvery: cfg.usageEvery,
+		UsageEvery: cfg.usageEvery, Registerer: registry,
 	})
 	var secured *tls.Config
 	if cfg.secure {

@@ -85,6 +85,7 @@ var libraries = map[string][]string{
 	"go.etcd.io/bbolt":                    {"cluster"},
 	"golang.org/x/crypto":                 {"crypto", "crypto/seal", "cluster/trust"},
 	"golang.org/x/sys":                    {"internal/durable", "cluster", "audit", "cmd/kmsd", "httpapi"},
+	"golang.org/x/time":                   {"service"}, // token buckets
 	"github.com/aws/aws-sdk-go-v2":        {"internal/adminclient"},
 	"github.com/aws/smithy-go":            {},
 	"github.com/c2sp/wycheproof":          {},

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/kmsd/kmsd/audit"
 	"github.com/kmsd/kmsd/crypto"
 	"github.com/kmsd/kmsd/fsm"
@@ -48,6 +50,8 @@ type Solo struct {
 	Logger *slog.Logger
 	// AuditDir is where the trail lies.
 	AuditDir string
+	// Registry has the metrics of Service.
+	Registry *prometheus.Registry
 
 	// Fault runs before a command is applied, where it is set: it may change the
 	// state through Apply, and an error of it is Propose's. Lost runs after the
@@ -101,7 +105,7 @@ func Start(t testing.TB) *Solo {
 // StartWith is Start with other replicated settings.
 func StartWith(t testing.TB, config *fsm.Config) *Solo {
 	t.Helper()
-	s := &Solo{Machine: fsm.New(), Member: &Member{}, AuditDir: t.TempDir()}
+	s := &Solo{Machine: fsm.New(), Member: &Member{}, AuditDir: t.TempDir(), Registry: prometheus.NewRegistry()}
 	s.now.Store(Began.UnixMilli())
 	s.Keyring = crypto.NewKeyring(ClusterID, crypto.NewRoot())
 	wrapped, err := s.Keyring.NewTerm(1)
@@ -112,7 +116,7 @@ func StartWith(t testing.TB, config *fsm.Config) *Solo {
 	check(t, err)
 	s.Trail = &Trail{Log: trail}
 	t.Cleanup(func() { _ = trail.Close() })
-	s.Service = s.NewService()
+	s.Service = s.NewServiceWith(func(c *service.Config) { c.Registerer = s.Registry })
 	return s
 }
 

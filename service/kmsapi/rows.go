@@ -59,7 +59,7 @@ func manage[In any](id func(*In) string, action string, states service.States) [
 func (a *api) cryptoRows() []*service.Row {
 	return []*service.Row{
 		service.Op[wire.EncryptRequest, wire.EncryptResponse]{
-			Service: serviceName, Name: "Encrypt",
+			Service: serviceName, Name: "Encrypt", QuotaOf: service.QuotaOfKey,
 			Keys:        []service.KeyRule[wire.EncryptRequest]{use(func(in *wire.EncryptRequest) string { return in.KeyId }, "kms:Encrypt")},
 			Check:       func(in *wire.EncryptRequest) error { return checkContext(in.EncryptionContext) },
 			DryRun:      func(in *wire.EncryptRequest) bool { return isTrue(in.DryRun) },
@@ -72,7 +72,7 @@ func (a *api) cryptoRows() []*service.Row {
 			Read: a.encrypt,
 		}.Row(),
 		service.Op[wire.DecryptRequest, wire.DecryptResponse]{
-			Service: serviceName, Name: "Decrypt",
+			Service: serviceName, Name: "Decrypt", QuotaOf: service.QuotaOfKey,
 			Keys: []service.KeyRule[wire.DecryptRequest]{{
 				ID: func(in *wire.DecryptRequest) string { return text(in.KeyId) }, Blob: decryptBlob,
 				Aliases: true, Action: "kms:Decrypt", CrossAccount: true, Usage: kms.EncryptDecrypt, States: service.Usable,
@@ -88,7 +88,7 @@ func (a *api) cryptoRows() []*service.Row {
 			Read: a.decrypt,
 		}.Row(),
 		service.Op[wire.ReEncryptRequest, wire.ReEncryptResponse]{
-			Service: serviceName, Name: "ReEncrypt",
+			Service: serviceName, Name: "ReEncrypt", QuotaOf: service.QuotaOfKey,
 			Keys: []service.KeyRule[wire.ReEncryptRequest]{{
 				ID: func(in *wire.ReEncryptRequest) string { return text(in.SourceKeyId) }, Blob: reEncryptBlob,
 				Aliases: true, Action: "kms:ReEncryptFrom", CrossAccount: true, Usage: kms.EncryptDecrypt, States: service.Usable,
@@ -105,7 +105,7 @@ func (a *api) cryptoRows() []*service.Row {
 func (a *api) dataKeyRows() []*service.Row {
 	return []*service.Row{
 		service.Op[wire.GenerateDataKeyRequest, wire.GenerateDataKeyResponse]{
-			Service: serviceName, Name: "GenerateDataKey",
+			Service: serviceName, Name: "GenerateDataKey", Quota: service.QuotaSymmetric,
 			Keys: []service.KeyRule[wire.GenerateDataKeyRequest]{use(func(in *wire.GenerateDataKeyRequest) string { return in.KeyId }, "kms:GenerateDataKey")},
 			Check: func(in *wire.GenerateDataKeyRequest) error {
 				return checkDataKey(in.KeySpec, in.NumberOfBytes, in.EncryptionContext)
@@ -118,7 +118,7 @@ func (a *api) dataKeyRows() []*service.Row {
 			Read: a.generateDataKey,
 		}.Row(),
 		service.Op[wire.GenerateDataKeyWithoutPlaintextRequest, wire.GenerateDataKeyWithoutPlaintextResponse]{
-			Service: serviceName, Name: "GenerateDataKeyWithoutPlaintext",
+			Service: serviceName, Name: "GenerateDataKeyWithoutPlaintext", Quota: service.QuotaSymmetric,
 			Keys: []service.KeyRule[wire.GenerateDataKeyWithoutPlaintextRequest]{
 				use(func(in *wire.GenerateDataKeyWithoutPlaintextRequest) string { return in.KeyId }, "kms:GenerateDataKeyWithoutPlaintext"),
 			},
@@ -133,7 +133,7 @@ func (a *api) dataKeyRows() []*service.Row {
 			Read: a.generateDataKeyWithoutPlaintext,
 		}.Row(),
 		service.Op[wire.GenerateRandomRequest, wire.GenerateRandomResponse]{
-			Service: serviceName, Name: "GenerateRandom", Identity: "kms:GenerateRandom",
+			Service: serviceName, Name: "GenerateRandom", Quota: service.QuotaSymmetric, Identity: "kms:GenerateRandom",
 			Check: checkRandom,
 			Params: func(in *wire.GenerateRandomRequest, p *audit.Params) {
 				p.OptString("customKeyStoreId", in.CustomKeyStoreId)
