@@ -16,9 +16,9 @@ test: # everything that needs only Go and a C compiler
 lint: # formatting, vet, staticcheck, go.mod, generated code
 	bash .ci/lint
 
-generate: # wire types from AWS's API models, the table of operations and the settings
+generate: # wire types from AWS's API models, the tables of operations and quotas, the settings
 	$(GO) generate ./...
-	$(GO) test ./cmd/kmsd -run '^Test(CompatibilityTable|SettingsDocument)$$' -update
+	$(GO) test ./cmd/kmsd -run '^Test(CompatibilityTable|SettingsDocument|ClusterSettingsDocument|RequestQuotasDocument)$$' -update
 
 clients: # real clients: needs the packages awscli, python3-boto3 and haproxy, and Node.js 20
 	npm --prefix test/clients/testdata/js ci --omit=dev --ignore-scripts --no-audit --no-fund

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -105,6 +106,21 @@ var adminCalls = []struct {
 	}, true},
 	{"RemoveMember", func(ctx context.Context, c *adminclient.Client) error {
 		return c.RemoveMember(ctx, testkit.OtherMemberID, true)
+	}, false},
+	{"GetConfig", func(ctx context.Context, c *adminclient.Client) error {
+		got, err := c.Config(ctx)
+		if err == nil && (got.KeysPerRegion != 100_000 || got.AliasesPerKey != 50) {
+			return fmt.Errorf("got %+v", got)
+		}
+		return err
+	}, false},
+	{"SetConfig", func(ctx context.Context, c *adminclient.Client) error {
+		throttle := "custom"
+		got, err := c.SetConfig(ctx, &admin.SetConfigRequest{Throttle: &throttle, Rates: map[string]admin.Rate{"GetParametersForImport": 250}})
+		if err == nil && (got.Throttle != throttle || len(got.Rates) != 1 || got.Rates["GetParametersForImport"] != 250 || got.KeysPerRegion != 100_000) {
+			return fmt.Errorf("got %+v", got)
+		}
+		return err
 	}, false},
 	{"ResetRootCredential", func(ctx context.Context, c *adminclient.Client) error {
 		_, err := c.ResetRootCredential(ctx, testkit.OtherAccount)
@@ -215,6 +231,7 @@ var adminPaths = []struct {
 }{
 	{"GET", "/v1/status", true}, {"GET", "/v1/members", true}, {"POST", "/v1/tokens", false}, {"POST", "/v1/leave", true},
 	{"DELETE", "/v1/members/" + testkit.OtherMemberID, false}, {"POST", "/v1/accounts/" + testkit.OtherAccount + "/root-credential", true},
+	{"GET", "/v1/config", false}, {"PUT", "/v1/config", false},
 }
 
 // Without a signature: nothing over the network, the local calls on the socket.

@@ -15,6 +15,8 @@ const (
 	typeInteger = "Integer"
 	typeBoolean = "Boolean"
 	typeTime    = "milliseconds since epoch"
+
+	typeThousandths = "a multiple of 0.001" // kmsd's own
 )
 
 // The times that Time accepts: the years 0001 to 9999, which RFC 3339 can write.
@@ -102,6 +104,22 @@ func (r *Reader) Time() *time.Time {
 	}
 	t := time.UnixMilli(v).UTC()
 	return &t
+}
+
+// Thousandths reads a number in any of its forms and returns a thousand times it.
+// What is finer than a thousandth, or beyond 10^14, is refused. It returns nil for
+// null.
+func (r *Reader) Thousandths() *int64 {
+	literal := r.scalarNumber(typeThousandths)
+	if literal == nil {
+		return nil
+	}
+	v, exact, ok := scaled(literal, 3)
+	if !exact || !ok {
+		r.fail("NUMBER_VALUE cannot be converted to " + typeThousandths)
+		return nil
+	}
+	return &v
 }
 
 // Bool reads true or false. It returns nil for null.

@@ -9,8 +9,11 @@ import (
 	"github.com/goccy/go-yaml"
 )
 
-// configCmd groups what looks at the configuration.
+// configCmd groups what is about settings: those of a node, which check prints, and
+// those of the cluster, which get and set ask a node for.
 type configCmd struct {
+	Get   configGetCmd   `cmd:"" help:"Print the cluster's settings."`
+	Set   configSetCmd   `cmd:"" help:"Change settings of the cluster, for all nodes at once."`
 	Check configCheckCmd `cmd:"" help:"Print the configuration in effect, in the form of the configuration file, and tell by the exit code whether a server would accept it: 0 or 2."`
 }
 

@@ -29,7 +29,7 @@ type cli struct {
 	RemovePeer     removePeerCmd     `cmd:"" help:"Remove a dead member for good."`
 	RootCredential rootCredentialCmd `cmd:"" help:"Replace root credentials."`
 	CA             caCmd             `cmd:"" name:"ca" help:"Print the API CA, for AWS_CA_BUNDLE."`
-	Config         configCmd         `cmd:"" help:"Look at a node's configuration."`
+	Config         configCmd         `cmd:"" help:"Check a node's configuration; read and change the cluster's settings."`
 	Version        versionCmd        `cmd:"" help:"Print the version."`
 }
 
@@ -70,7 +70,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (code int
 	file := newFileResolver()
 	parser, err := kong.New(&c, kong.Name("kmsd"), kong.Writers(stdout, stderr),
 		kong.Description("A key management service with the API of AWS KMS."),
-		kong.Resolvers(file), kong.WithBeforeResolve(file.load), kong.Exit(func(int) { panic(errHelp) }))
+		kong.Vars{"settingsHelp": settingsHelp()}, kong.Resolvers(file), kong.WithBeforeResolve(file.load), kong.Exit(func(int) { panic(errHelp) }))
 	if err != nil {
 		panic("kmsd: command line: " + err.Error())
 	}

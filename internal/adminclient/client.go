@@ -174,6 +174,18 @@ func (c *Client) ResetRootCredential(ctx context.Context, accountID string) (*ad
 	}, out)
 }
 
+// Config returns the cluster's settings.
+func (c *Client) Config(ctx context.Context) (*admin.Settings, error) {
+	out := new(admin.Settings)
+	return out, c.do(ctx, call{method: http.MethodGet, path: "/v1/config"}, out)
+}
+
+// SetConfig changes settings of the cluster, and returns all of them.
+func (c *Client) SetConfig(ctx context.Context, in *admin.SetConfigRequest) (*admin.Settings, error) {
+	out := new(admin.Settings)
+	return out, c.do(ctx, call{method: http.MethodPut, path: "/v1/config", body: in, changes: true}, out)
+}
+
 // Authority returns the certificate, in PEM, of the authority that issues API
 // certificates.
 func (c *Client) Authority(ctx context.Context) (string, error) {

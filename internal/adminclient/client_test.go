@@ -61,6 +61,12 @@ var calls = []struct {
 		_, err := c.ResetRootCredential(ctx, account)
 		return err
 	}, "POST /v1/accounts/" + account + "/root-credential", "", true, false, true},
+	{"settings", func(ctx context.Context, c *adminclient.Client) error { _, err := c.Config(ctx); return err }, "GET /v1/config", "", false, false, false},
+	{"set", func(ctx context.Context, c *adminclient.Client) error {
+		keys, throttle := 7, "custom"
+		_, err := c.SetConfig(ctx, &admin.SetConfigRequest{KeysPerRegion: &keys, Throttle: &throttle, Rates: map[string]admin.Rate{"symmetric": 250, "CreateKey": 5000}})
+		return err
+	}, "PUT /v1/config", `{"keysPerRegion":7,"throttle":"custom","rates":{"CreateKey":5,"symmetric":0.25}}`, false, false, true},
 	{"authority", func(ctx context.Context, c *adminclient.Client) error { _, err := c.Authority(ctx); return err }, "GET /v1/ca", "", true, true, false},
 	{"ready", func(ctx context.Context, c *adminclient.Client) error { return c.Ready(ctx) }, "GET /readyz", "", true, true, false},
 }

@@ -27,14 +27,14 @@ func TestRows(t *testing.T) {
 		if slices.Contains(public, r.Name) {
 			actions = nil
 		}
-		write := slices.Contains([]string{"CreateJoinToken", "ResetRootCredential"}, r.Name)
+		write := slices.Contains([]string{"CreateJoinToken", "ResetRootCredential", "SetConfig"}, r.Name)
 		if r.Service != "kmsd" || r.Open || r.Once || r.CrossAccount || r.Write != write || r.Public != (actions == nil) ||
 			r.Local != slices.Contains(local, r.Name) || !slices.Equal(r.Actions(), actions) {
 			t.Errorf("got the row %+v", r)
 		}
 	}
 	slices.Sort(got)
-	wantSame(t, got, []string{"CreateJoinToken", "GetAuthority", "GetStatus", "LeaveCluster", "ListMembers", "RemoveMember", "ResetRootCredential"})
+	wantSame(t, got, []string{"CreateJoinToken", "GetAuthority", "GetConfig", "GetStatus", "LeaveCluster", "ListMembers", "RemoveMember", "ResetRootCredential", "SetConfig"})
 }
 
 // start returns a Solo whose cluster has an authority.

@@ -25,6 +25,8 @@ var bodies = []struct{ op, body string }{
 	{"CreateJoinToken", `{}`},
 	{"LeaveCluster", `{}`},
 	{"ResetRootCredential", `{"accountId":"` + testkit.OtherAccount + `"}`},
+	{"GetConfig", ``},
+	{"SetConfig", `{"throttle":"aws"}`},
 	{"GetAuthority", ``},
 }
 

@@ -32,6 +32,10 @@ func TestRecords(t *testing.T) {
 		{"CreateJoinToken", ``, `null`, `{"tokenId":"$TOKEN","expires":"Nov 24, 2026, 1:00:00 PM"}`, false, false},
 		{"CreateJoinToken", `{"ttlSeconds":60,"uses":3,"cidrs":["10.1.2.3/8"]}`,
 			`{"ttlSeconds":60,"uses":3,"cidrs":["10.1.2.3/8"]}`, `{"tokenId":"$TOKEN","expires":"Nov 24, 2026, 12:01:00 PM"}`, false, false},
+		{"GetConfig", ``, `null`, `null`, true, false},
+		{"SetConfig", `{"aliasesPerKey":60,"keysPerRegion":7,"throttle":"off"}`, `{"keysPerRegion":7,"aliasesPerKey":60,"throttle":"off"}`, `null`, false, false},
+		{"SetConfig", `{"throttle":"custom","rates":{"symmetric":10000,"GetParametersForImport":0.25}}`,
+			`{"throttle":"custom","rates":{"GetParametersForImport":"0.25","symmetric":"10000"}}`, `null`, false, false},
 		{"ResetRootCredential", `{"accountId":"444455556666"}`, `{"accountId":"444455556666"}`, `{"accessKeyId":"$KEY"}`, false, true},
 	} {
 		s := start(t)

@@ -15,6 +15,7 @@ package adminapi
 
 import (
 	"context"
+	"slices"
 
 	"github.com/kmsd/kmsd/audit"
 	"github.com/kmsd/kmsd/fsm"
@@ -81,7 +82,7 @@ type api struct {
 // Rows returns the operations of the admin API.
 func Rows(cfg Config) []*service.Row {
 	a := &api{node: cfg.Node, keyring: cfg.Keyring}
-	return append(a.memberRows(), a.secretRows()...)
+	return slices.Concat(a.memberRows(), a.secretRows(), configRows())
 }
 
 func (a *api) memberRows() []*service.Row {

@@ -35,6 +35,12 @@ func TestRequests(t *testing.T) {
 		{`{"force":false,"memberId":"` + memberID + `"}`, &admin.LeaveClusterRequest{MemberID: ptr(memberID), Force: ptr(false)}},
 		{`{"memberId":"` + memberID + `","force":true}`, &admin.RemoveMemberRequest{MemberID: memberID, Force: ptr(true)}},
 		{`{"accountId":"111122223333"}`, &admin.ResetRootCredentialRequest{AccountID: "111122223333"}},
+		{``, &admin.GetConfigRequest{}}, {`{}`, &admin.SetConfigRequest{}},
+		{`{"keysPerRegion":null,"aliasesPerKey":null,"throttle":null,"rates":null}`, &admin.SetConfigRequest{}},
+		{`{"keysPerRegion":1,"aliasesPerKey":1,"throttle":"off"}`, &admin.SetConfigRequest{KeysPerRegion: ptr(1), AliasesPerKey: ptr(1), Throttle: ptr("off")}},
+		{`{"keysPerRegion":10000000,"aliasesPerKey":100000,"throttle":"custom","rates":{"CreateKey":5,"symmetric":2.5e2,"rsa":0.25,"x":-1,"y":0.010}}`,
+			&admin.SetConfigRequest{KeysPerRegion: ptr(10_000_000), AliasesPerKey: ptr(100_000), Throttle: ptr("custom"),
+				Rates: map[string]admin.Rate{"CreateKey": 5000, "symmetric": 250_000, "rsa": 250, "x": -1000, "y": 10}}},
 	} {
 		got := fresh(tt.want)
 		if err := got.Decode([]byte(tt.body)); err != nil {
@@ -68,6 +74,10 @@ func fresh(v wire.Request) wire.Request {
 		return new(admin.RemoveMemberRequest)
 	case *admin.ResetRootCredentialRequest:
 		return new(admin.ResetRootCredentialRequest)
+	case *admin.GetConfigRequest:
+		return new(admin.GetConfigRequest)
+	case *admin.SetConfigRequest:
+		return new(admin.SetConfigRequest)
 	}
 	panic("unknown request")
 }
@@ -87,6 +97,9 @@ func TestResponses(t *testing.T) {
 		{&admin.ResetRootCredentialResponse{AccountID: "111122223333", AccessKeyID: "AKIA", SecretAccessKey: "a/+\"b"},
 			`{"accountId":"111122223333","accessKeyId":"AKIA","secretAccessKey":"a/+\"b"}`, new(admin.ResetRootCredentialResponse)},
 		{&admin.ListMembersResponse{Members: []admin.Member{}}, `{"members":[]}`, new(admin.ListMembersResponse)},
+		{&admin.Settings{KeysPerRegion: 100_000, AliasesPerKey: 50, Throttle: "off"}, `{"keysPerRegion":100000,"aliasesPerKey":50,"throttle":"off"}`, new(admin.Settings)},
+		{&admin.Settings{KeysPerRegion: 1, AliasesPerKey: 2, Throttle: "custom", Rates: map[string]admin.Rate{"symmetric": 10_000_000, "CreateKey": 10, "rsa": 1500}},
+			`{"keysPerRegion":1,"aliasesPerKey":2,"throttle":"custom","rates":{"CreateKey":0.01,"rsa":1.5,"symmetric":10000}}`, new(admin.Settings)},
 		{&admin.LeaveClusterResponse{}, `{}`, new(admin.LeaveClusterResponse)},
 		{&admin.RemoveMemberResponse{}, `{}`, new(admin.RemoveMemberResponse)},
 		{&admin.GetAuthorityResponse{Certificate: "PEM\n"}, `{"certificate":"PEM\n"}`, new(admin.GetAuthorityResponse)},
@@ -128,6 +141,7 @@ func TestSecretsAreHidden(t *testing.T) {
 func FuzzDecode(f *testing.F) {
 	f.Add([]byte(`{"ttlSeconds":60,"uses":2,"cidrs":["10.0.0.0/8"],"memberId":"` + memberID + `","force":true,"accountId":"111122223333"}`))
 	f.Add([]byte(`{"uses":1,"uses":1}`))
+	f.Add([]byte(`{"keysPerRegion":7,"aliasesPerKey":7,"throttle":"custom","rates":{"CreateKey":0.25,"rsa":1e3}}`))
 	f.Add([]byte(`{"memberId":"` + memberID + `"}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		var token admin.CreateJoinTokenRequest
@@ -139,6 +153,16 @@ func FuzzDecode(f *testing.F) {
 		} else if (token.Uses != nil && (*token.Uses < 1 || *token.Uses > 100)) ||
 			(token.TTLSeconds != nil && (*token.TTLSeconds < 1 || *token.TTLSeconds > 86400)) || len(token.CIDRs) > 32 {
 			t.Errorf("took %+v", token)
+		}
+		var config admin.SetConfigRequest
+		if err := config.Decode(body); err != nil {
+			wantKind(t, err)
+			if config.KeysPerRegion != nil || config.AliasesPerKey != nil || config.Throttle != nil || config.Rates != nil {
+				t.Errorf("refused and kept: %+v", config)
+			}
+		} else if (config.KeysPerRegion != nil && (*config.KeysPerRegion < 1 || *config.KeysPerRegion > 10_000_000)) ||
+			(config.AliasesPerKey != nil && (*config.AliasesPerKey < 1 || *config.AliasesPerKey > 100_000)) || len(config.Rates) > 256 {
+			t.Errorf("took %+v", config)
 		}
 		var member admin.RemoveMemberRequest
 		if err := member.Decode(body); err != nil {

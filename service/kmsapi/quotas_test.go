@@ -1,0 +1,160 @@
+package kmsapi_test
+
+import (
+	"testing"
+
+	"github.com/kmsd/kmsd/fsm"
+	"github.com/kmsd/kmsd/internal/testkit"
+	"github.com/kmsd/kmsd/service"
+)
+
+// quotaCases are the request quota of every operation that is served and AWS's
+// figure, in thousandths of a request per second (AWS: "Request quotas"). The key
+// of the bodies does not exist: calls that fail count, too.
+var quotaCases = []struct {
+	op, quota string
+	milli     uint32
+	body      string
+}{
+	{"CancelKeyDeletion", "CancelKeyDeletion", 5_000, `{"KeyId":"$ID"}`},
+	{"CreateAlias", "CreateAlias", 5_000, `{"AliasName":"alias/a","TargetKeyId":"$ID"}`},
+	{"CreateKey", "CreateKey", 5_000, `{}`},
+	{"Decrypt", "symmetric", 10_000_000, `{"CiphertextBlob":"AA=="}`},
+	{"DeleteAlias", "DeleteAlias", 15_000, `{"AliasName":"alias/a"}`},
+	{"DescribeKey", "DescribeKey", 2_000_000, `{"KeyId":"$ID"}`},
+	{"DisableKey", "DisableKey", 5_000, `{"KeyId":"$ID"}`},
+	{"DisableKeyRotation", "DisableKeyRotation", 5_000, `{"KeyId":"$ID"}`},
+	{"EnableKey", "EnableKey", 5_000, `{"KeyId":"$ID"}`},
+	{"EnableKeyRotation", "EnableKeyRotation", 15_000, `{"KeyId":"$ID"}`},
+	{"Encrypt", "symmetric", 10_000_000, `{"KeyId":"$ID","Plaintext":"AA=="}`},
+	{"GenerateDataKey", "symmetric", 10_000_000, `{"KeyId":"$ID","KeySpec":"AES_256"}`},
+	{"GenerateDataKeyWithoutPlaintext", "symmetric", 10_000_000, `{"KeyId":"$ID","KeySpec":"AES_256"}`},
+	{"GenerateRandom", "symmetric", 10_000_000, `{"NumberOfBytes":1}`},
+	{"GetKeyLastUsage", "", 0, `{"KeyId":"$ID"}`}, // AWS publishes no figure
+	{"GetKeyPolicy", "GetKeyPolicy", 1_000_000, `{"KeyId":"$ID"}`},
+	{"GetKeyRotationStatus", "GetKeyRotationStatus", 1_000_000, `{"KeyId":"$ID"}`},
+	{"ListAliases", "ListAliases", 500_000, `{}`},
+	{"ListKeyPolicies", "ListKeyPolicies", 100_000, `{"KeyId":"$ID"}`},
+	{"ListKeyRotations", "ListKeyRotations", 100_000, `{"KeyId":"$ID"}`},
+	{"ListKeys", "ListKeys", 500_000, `{}`},
+	{"ListResourceTags", "ListResourceTags", 2_000_000, `{"KeyId":"$ID"}`},
+	{"ReEncrypt", "symmetric", 10_000_000, `{"CiphertextBlob":"AA==","DestinationKeyId":"$ID"}`},
+	{"RotateKeyOnDemand", "RotateKeyOnDemand", 5_000, `{"KeyId":"$ID"}`},
+	{"ScheduleKeyDeletion", "ScheduleKeyDeletion", 15_000, `{"KeyId":"$ID"}`},
+	{"TagResource", "TagResource", 10_000, `{"KeyId":"$ID","Tags":[{"TagKey":"a","TagValue":"b"}]}`},
+	{"UntagResource", "UntagResource", 5_000, `{"KeyId":"$ID","TagKeys":["a"]}`},
+	{"UpdateAlias", "UpdateAlias", 5_000, `{"AliasName":"alias/a","TargetKeyId":"$ID"}`},
+	{"UpdateKeyDescription", "UpdateKeyDescription", 5_000, `{"KeyId":"$ID","Description":""}`},
+}
+
+// throttled tells whether the last of n calls is throttled.
+func throttled(t *testing.T, s *testkit.Solo, op, body string, n int) bool {
+	t.Helper()
+	var a testkit.Answer
+	for range n {
+		a = s.Call(t, testkit.Root, op, fill(body, "$ID", "1234abcd-12ab-34cd-56ef-1234567890ab"))
+	}
+	return a.Refusal != nil && a.Refusal.Code == "ThrottlingException"
+}
+
+// Every operation counts towards its quota and towards no other.
+func TestRequestQuotas(t *testing.T) {
+	t.Parallel()
+	s := testkit.Start(t)
+	covered := map[string]bool{}
+	for _, row := range quotaCases {
+		covered[row.op] = true
+		var own, others []fsm.Rate
+		for _, r := range service.AWSRates() {
+			r.Milli = 1000
+			if r.Quota == row.quota {
+				own = append(own, r)
+			} else {
+				others = append(others, r)
+			}
+		}
+		if row.quota != "" {
+			s.Apply(t, fsm.SetConfig{Throttle: fsm.NewThrottle(own)})
+			if throttled(t, s, row.op, row.body, 1) || !throttled(t, s, row.op, row.body, 1) {
+				t.Errorf("%s does not count towards %s", row.op, row.quota)
+			}
+		}
+		s.Apply(t, fsm.SetConfig{Throttle: fsm.NewThrottle(others)})
+		if throttled(t, s, row.op, row.body, 3) {
+			t.Errorf("%s counts towards another quota than %q", row.op, row.quota)
+		}
+	}
+	for _, r := range rows() {
+		if !covered[r.Name] {
+			t.Errorf("the request quota of %s is not tested", r.Name)
+		}
+	}
+}
+
+// AWS's figures in force: as many calls at once, and as many more in the next
+// second, by whichever of the operations that share the quota.
+func TestAWSRates(t *testing.T) {
+	t.Parallel()
+	shared := map[string][]int{}
+	for i, row := range quotaCases {
+		if row.quota != "" {
+			shared[row.quota] = append(shared[row.quota], i)
+		}
+	}
+	for quota, cases := range shared {
+		t.Run(quota, func(t *testing.T) {
+			t.Parallel()
+			s := testkit.StartWith(t, &fsm.Config{Throttle: &fsm.Throttle{AWS: true}})
+			for range 2 {
+				most := int(quotaCases[cases[0]].milli / 1000)
+				for i := range most + 1 {
+					row := quotaCases[cases[i%len(cases)]]
+					if got, want := throttled(t, s, row.op, row.body, 1), i == most; got != want {
+						t.Fatalf("call %d, %s: throttled %v", i+1, row.op, got)
+					}
+				}
+				s.Advance(1_000_000_000)
+			}
+		})
+	}
+}
+
+// The resource quotas that are settings, as every operation meets them.
+func TestResourceQuotas(t *testing.T) {
+	t.Parallel()
+	s := testkit.Start(t)
+	one, two := s.NewKey(t), s.NewKey(t)
+	s.NewAlias(t, "alias/one", one)
+	s.NewAlias(t, "alias/two", two)
+	s.Must(t, "DisableKey", obj{"KeyId": two})
+	set := func(body string) {
+		t.Helper()
+		wantOutcome(t, s.Admin(t, testkit.Root, "SetConfig", body), success)
+	}
+	keys := outcome{"LimitExceededException", "You have exceeded the number of KMS keys allowed for this account and Region."}
+	aliases := outcome{"LimitExceededException", "You have exceeded the number of aliases allowed for this KMS key."}
+	for _, row := range []struct {
+		settings, op string
+		body         obj
+		want         outcome
+	}{
+		{`{"keysPerRegion":2}`, "CreateKey", obj{}, keys},
+		{`{"keysPerRegion":2}`, "EnableKey", obj{"KeyId": two}, success}, // at the quota, not past it
+		{`{"keysPerRegion":2}`, "DisableKey", obj{"KeyId": two}, success},
+		{`{"keysPerRegion":1}`, "EnableKey", obj{"KeyId": two}, keys},
+		{`{"keysPerRegion":1}`, "EnableKey", obj{"KeyId": one}, success}, // is enabled
+		{`{"keysPerRegion":1}`, "Encrypt", obj{"KeyId": one, "Plaintext": "AA=="}, success},
+		{`{"keysPerRegion":3}`, "EnableKey", obj{"KeyId": two}, success},
+		{`{"keysPerRegion":3}`, "CreateKey", obj{}, success},
+		{`{"keysPerRegion":3}`, "CreateKey", obj{}, keys},
+		{`{"aliasesPerKey":1}`, "CreateAlias", obj{"AliasName": "alias/more", "TargetKeyId": one}, aliases},
+		{`{"aliasesPerKey":1}`, "UpdateAlias", obj{"AliasName": "alias/two", "TargetKeyId": one}, aliases},
+		{`{"aliasesPerKey":1}`, "UpdateAlias", obj{"AliasName": "alias/two", "TargetKeyId": two}, success},
+		{`{"aliasesPerKey":2}`, "UpdateAlias", obj{"AliasName": "alias/two", "TargetKeyId": one}, success},
+		{`{"aliasesPerKey":2}`, "CreateAlias", obj{"AliasName": "alias/more", "TargetKeyId": one}, aliases},
+		{`{"aliasesPerKey":1}`, "CreateAlias", obj{"AliasName": "alias/more", "TargetKeyId": two}, success},
+	} {
+		set(row.settings)
+		wantOutcome(t, s.Call(t, testkit.Root, row.op, row.body), row.want)
+	}
+}
