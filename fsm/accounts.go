@@ -10,6 +10,8 @@ import (
 const (
 	StatusActive   = "Active"
 	StatusInactive = "Inactive"
+	// StatusClosed is an account's that was closed.
+	StatusClosed = "Closed"
 )
 
 // Account is an account of the cluster.
@@ -21,6 +23,10 @@ type Account struct {
 }
 
 func (a *Account) appendID(dst []byte) []byte { return append(dst, a.ID...) }
+
+func accountPlaces(rec record) []place {
+	return []place{{index: accountsByID, key: rec.(*Account).ID}}
+}
 
 // AccessKey is a long-term credential. Its secret is sealed under a term of the
 // keyring.
@@ -40,7 +46,15 @@ func (k *AccessKey) appendID(dst []byte) []byte { return append(dst, k.ID...) }
 
 func accessKeyPlaces(rec record) []place {
 	k := rec.(*AccessKey)
-	return []place{{index: accessKeysByOwner, owner: k.Account + "/" + string(k.Type), key: k.ID}}
+	return []place{{index: accessKeysByOwner, owner: k.owner(), key: k.ID}}
+}
+
+// owner is the owner of the index in which the key lies. Root users need no id.
+func (k *AccessKey) owner() string {
+	if k.Type == kms.PrincipalRoot {
+		return k.Account + "/" + string(k.Type)
+	}
+	return k.Account + "/" + string(k.Type) + "/" + k.UniqueID
 }
 
 // ResetRootCredential gives an account's root user a new access key and deletes
@@ -84,5 +98,169 @@ func resetRootCredential(t *txn, c *ResetRootCredential) (*kms.Error, error) {
 	}
 	t.put(tableAccessKeys, &c.AccessKey)
 	t.made = append(t.made, c.AccessKey.ID)
+	return nil, nil
+}
+
+// CreateAccessKey gives a user, or an account's root user, one access key more. If
+// the new key's id is taken, the command conflicts.
+type CreateAccessKey struct {
+	AccessKey AccessKey `cbor:"1,keyasint"`
+}
+
+func (CreateAccessKey) command() (Type, uint8) { return TypeCreateAccessKey, 1 }
+
+func (c CreateAccessKey) check() error {
+	k := &c.AccessKey
+	switch {
+	case !kms.ValidAccount(k.Account) || k.UniqueID == "" || k.Type != kms.PrincipalUser && k.Type != kms.PrincipalRoot:
+		return errors.New("an access key of nobody")
+	case k.ID == "" || k.Status != StatusActive || len(k.Secret) == 0 || k.ModIndex != 0:
+		return errors.New("not a usable access key")
+	}
+	return nil
+}
+
+func createAccessKey(t *txn, c *CreateAccessKey) (*kms.Error, error) {
+	k := &c.AccessKey
+	if refusal := t.checkAccount(k.Account); refusal != nil {
+		return refusal, nil
+	}
+	if k.Type == kms.PrincipalUser {
+		if i, ok := t.state.get(tableIdentities, k.UniqueID).(*Identity); !ok || i.Kind != KindUser || i.Account != k.Account {
+			return &kms.Error{Code: kms.CodeNoSuchEntity, Message: "The user cannot be found."}, nil
+		}
+	}
+	if o, _ := t.state.owned(accessKeysByOwner, k.owner()); o != nil && o.tree.Len() >= maxAccessKeys {
+		return quotaExceeded("AccessKeysPerUser", maxAccessKeys), nil
+	}
+	if t.state.get(tableAccessKeys, k.ID) != nil {
+		t.conflict = true
+		return nil, nil
+	}
+	t.put(tableAccessKeys, k)
+	t.made = []string{k.ID}
+	return nil, nil
+}
+
+// SetAccessKeyStatus is UpdateAccessKey.
+type SetAccessKeyStatus struct {
+	Account string `cbor:"1,keyasint"`
+	ID      string `cbor:"2,keyasint"`
+	Status  string `cbor:"3,keyasint"` // StatusActive or StatusInactive
+}
+
+func (SetAccessKeyStatus) command() (Type, uint8) { return TypeSetAccessKeyStatus, 1 }
+
+func (c SetAccessKeyStatus) check() error {
+	if c.Status != StatusActive && c.Status != StatusInactive {
+		return errors.New("not a status of access keys")
+	}
+	return nil
+}
+
+func setAccessKeyStatus(t *txn, c *SetAccessKeyStatus) (*kms.Error, error) {
+	k, refusal := t.accessKey(c.Account, c.ID)
+	if refusal != nil || k.Status == c.Status {
+		return refusal, nil
+	}
+	changed := *k
+	changed.Status = c.Status
+	t.put(tableAccessKeys, &changed)
+	return nil, nil
+}
+
+// DeleteAccessKey deletes an access key and its secret.
+type DeleteAccessKey struct {
+	Account string `cbor:"1,keyasint"`
+	ID      string `cbor:"2,keyasint"`
+}
+
+func (DeleteAccessKey) command() (Type, uint8) { return TypeDeleteAccessKey, 1 }
+
+func (c DeleteAccessKey) check() error {
+	if c.ID == "" {
+		return errors.New("no access key's id")
+	}
+	return nil
+}
+
+func deleteAccessKey(t *txn, c *DeleteAccessKey) (*kms.Error, error) {
+	k, refusal := t.accessKey(c.Account, c.ID)
+	if refusal != nil {
+		return refusal, nil
+	}
+	t.drop(tableAccessKeys, k)
+	t.erase(k.ID)
+	return nil, nil
+}
+
+// accessKey returns the account's access key, or the refusal when it has no such key.
+func (t *txn) accessKey(account, id string) (*AccessKey, *kms.Error) {
+	k, ok := t.state.get(tableAccessKeys, id).(*AccessKey)
+	if !ok || k.Account != account {
+		return nil, &kms.Error{Code: kms.CodeNoSuchEntity, Message: "The Access Key with id " + id + " cannot be found."}
+	}
+	return k, nil
+}
+
+// CreateAccount makes an account with the first access key of its root user. If the
+// key's id is taken, the command conflicts.
+type CreateAccount struct {
+	Account   Account   `cbor:"1,keyasint"`
+	AccessKey AccessKey `cbor:"2,keyasint"`
+}
+
+func (CreateAccount) command() (Type, uint8) { return TypeCreateAccount, 1 }
+
+func (c CreateAccount) check() error {
+	if c.Account.Status != StatusActive || c.Account.ModIndex != 0 {
+		return errors.New("a new account that is not active or has an index")
+	}
+	return ResetRootCredential{Account: c.Account.ID, AccessKey: c.AccessKey}.check()
+}
+
+func createAccount(t *txn, c *CreateAccount) (*kms.Error, error) {
+	if t.state.get(tableAccounts, c.Account.ID) != nil {
+		return alreadyExists("The account " + c.Account.ID + " already exists."), nil
+	}
+	if t.state.get(tableAccessKeys, c.AccessKey.ID) != nil {
+		t.conflict = true
+		return nil, nil
+	}
+	t.put(tableAccounts, &c.Account)
+	t.put(tableAccessKeys, &c.AccessKey)
+	t.made = []string{c.AccessKey.ID}
+	return nil, nil
+}
+
+// CloseAccount ends an account: nobody of it is let in any more. What it owns stays,
+// so that nothing is lost by mistake. The operator's account cannot be closed.
+type CloseAccount struct {
+	ID string `cbor:"1,keyasint"`
+}
+
+func (CloseAccount) command() (Type, uint8) { return TypeCloseAccount, 1 }
+
+func (c CloseAccount) check() error {
+	if !kms.ValidAccount(c.ID) {
+		return errors.New("not an account id")
+	}
+	return nil
+}
+
+func closeAccount(t *txn, c *CloseAccount) (*kms.Error, error) {
+	a, ok := t.state.get(tableAccounts, c.ID).(*Account)
+	if !ok {
+		return notFound("The account " + c.ID + " does not exist."), nil
+	}
+	if cluster, ok := t.state.get(tableMeta, "cluster").(*Cluster); ok && cluster.OperatorAccount == c.ID {
+		return conflicting("The operator's account cannot be closed."), nil
+	}
+	if a.Status == StatusClosed {
+		return nil, nil
+	}
+	closed := *a
+	closed.Status = StatusClosed
+	t.put(tableAccounts, &closed)
 	return nil, nil
 }

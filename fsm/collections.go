@@ -3,26 +3,28 @@ package fsm
 // The tables, by their numbers in snapshots and preconditions. Numbers are
 // append-only and never reused; 0 is none.
 const (
-	tableMeta       uint8 = 1
-	tableConfig     uint8 = 2
-	tableNodes      uint8 = 3
-	tableKeyring    uint8 = 4
-	tableAccounts   uint8 = 5
-	tableAccessKeys uint8 = 6
-	tablePolicies   uint8 = 7
-	tableKeys       uint8 = 8
-	tableMaterials  uint8 = 9
-	tableTags       uint8 = 10
-	tableAliases    uint8 = 11
-	tableOnce       uint8 = 12
-	tableAudit      uint8 = 13
-	tableRemoved    uint8 = 14
-	tableJoinTokens uint8 = 15
-	tableAuthority  uint8 = 16
-	tableGossipKeys uint8 = 17
-	tableUsage      uint8 = 18
-	tableErasures   uint8 = 19
-	tableCount            = 20
+	tableMeta            uint8 = 1
+	tableConfig          uint8 = 2
+	tableNodes           uint8 = 3
+	tableKeyring         uint8 = 4
+	tableAccounts        uint8 = 5
+	tableAccessKeys      uint8 = 6
+	tablePolicies        uint8 = 7
+	tableKeys            uint8 = 8
+	tableMaterials       uint8 = 9
+	tableTags            uint8 = 10
+	tableAliases         uint8 = 11
+	tableOnce            uint8 = 12
+	tableAudit           uint8 = 13
+	tableRemoved         uint8 = 14
+	tableJoinTokens      uint8 = 15
+	tableAuthority       uint8 = 16
+	tableGossipKeys      uint8 = 17
+	tableUsage           uint8 = 18
+	tableErasures        uint8 = 19
+	tableIdentities      uint8 = 20
+	tableManagedPolicies uint8 = 21
+	tableCount                 = 22
 )
 
 // A collection describes one table. Persist, Restore, Digest, the ordered
@@ -42,25 +44,27 @@ var collections [tableCount]collection
 
 func init() {
 	collections = [tableCount]collection{
-		tableMeta:       {"meta", blank[Cluster], nil},
-		tableConfig:     {"config", blank[Config], nil},
-		tableNodes:      {"nodes", blank[NodeRecord], nodePlaces},
-		tableKeyring:    {"keyring", blank[KeyringTerm], keyringPlaces},
-		tableAccounts:   {"accounts", blank[Account], nil},
-		tableAccessKeys: {"accessKeys", blank[AccessKey], accessKeyPlaces},
-		tablePolicies:   {"policies", blank[policy], nil},
-		tableKeys:       {"keys", blank[Key], keyPlaces},
-		tableMaterials:  {"materials", blank[Material], materialPlaces},
-		tableTags:       {"tags", blank[tagSet], nil},
-		tableAliases:    {"aliases", blank[Alias], aliasPlaces},
-		tableOnce:       {"once", blank[Once], oncePlaces},
-		tableAudit:      {"pendingAudit", blank[pendingAudit], auditPlaces},
-		tableRemoved:    {"removed", blank[RemovedNode], nil},
-		tableJoinTokens: {"joinTokens", blank[JoinToken], tokenPlaces},
-		tableAuthority:  {"ca", blank[Authority], nil},
-		tableGossipKeys: {"gossipKeys", blank[GossipKeys], nil},
-		tableUsage:      {"usage", blank[Usage], nil},
-		tableErasures:   {"erasures", blank[Erasure], nil},
+		tableMeta:            {"meta", blank[Cluster], nil},
+		tableConfig:          {"config", blank[Config], nil},
+		tableNodes:           {"nodes", blank[NodeRecord], nodePlaces},
+		tableKeyring:         {"keyring", blank[KeyringTerm], keyringPlaces},
+		tableAccounts:        {"accounts", blank[Account], accountPlaces},
+		tableAccessKeys:      {"accessKeys", blank[AccessKey], accessKeyPlaces},
+		tablePolicies:        {"policies", blank[policy], nil},
+		tableKeys:            {"keys", blank[Key], keyPlaces},
+		tableMaterials:       {"materials", blank[Material], materialPlaces},
+		tableTags:            {"tags", blank[tagSet], nil},
+		tableAliases:         {"aliases", blank[Alias], aliasPlaces},
+		tableOnce:            {"once", blank[Once], oncePlaces},
+		tableAudit:           {"pendingAudit", blank[pendingAudit], auditPlaces},
+		tableRemoved:         {"removed", blank[RemovedNode], nil},
+		tableJoinTokens:      {"joinTokens", blank[JoinToken], tokenPlaces},
+		tableAuthority:       {"ca", blank[Authority], nil},
+		tableGossipKeys:      {"gossipKeys", blank[GossipKeys], nil},
+		tableUsage:           {"usage", blank[Usage], nil},
+		tableErasures:        {"erasures", blank[Erasure], nil},
+		tableIdentities:      {"identities", blank[Identity], identityPlaces},
+		tableManagedPolicies: {"managedPolicies", blank[ManagedPolicy], managedPlaces},
 	}
 }
 

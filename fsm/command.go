@@ -44,6 +44,19 @@ const (
 	TypeRotateKey           Type = 29
 	TypeRecordUsage         Type = 30
 	TypeSetConfig           Type = 31
+
+	TypeCreateIdentity      Type = 32
+	TypeSetIdentity         Type = 33
+	TypeDeleteIdentity      Type = 34
+	TypeCreateManagedPolicy Type = 35
+	TypeSetManagedPolicy    Type = 36
+	TypeDeleteManagedPolicy Type = 37
+	TypeCreateAccessKey     Type = 38
+	TypeSetAccessKeyStatus  Type = 39
+	TypeDeleteAccessKey     Type = 40
+	TypeCreateAccount       Type = 41
+	TypeCloseAccount        Type = 42
+	TypePutKeyPolicy        Type = 43
 )
 
 const (

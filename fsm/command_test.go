@@ -23,7 +23,7 @@ var writeGolden = flag.Bool("write-golden", false, "write golden files that do n
 
 // goldens holds one fixed value per command and version. A changed encoding is a
 // new version, never a new golden file.
-var goldens = []fsm.Args{
+var goldens = append(iamGoldens, []fsm.Args{
 	genesisWithConfig(),
 	fsm.LeaderOpen{Term: 7, NodeID: "node-a"},
 	fsm.HashCheck{PrevIndex: 1000, PrevDigest: [32]byte{1, 2, 3}},
@@ -55,7 +55,7 @@ var goldens = []fsm.Args{
 	rotate(1, 1, kms.RotationAutomatic, start+90*day),
 	recordUsage(used(1, "Encrypt", start+1234, "16bb9d62-9a5d-4a1b-8e1f-0123456789ab"), used(2, "ReEncrypt", start, "event")),
 	fsm.SetConfig{KeysPerRegion: ptr[uint32](1000), AliasesPerKey: ptr[uint32](20), Throttle: throttle()},
-}
+}...)
 
 // genesisGoldens are more values of the genesis, by the suffixes of their files:
 // fields that came later are optional.

@@ -145,7 +145,7 @@ func (t *txn) destroy(k *Key) {
 		t.drop(tableTags, s)
 	}
 	t.dropUsage(k.Region, k.ID)
-	t.dropPolicy(k.PolicyHash)
+	t.recount([][32]byte{k.PolicyHash}, nil, nil)
 }
 
 // owned returns the records of an owner's index in their order.

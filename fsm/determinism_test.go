@@ -165,9 +165,11 @@ func (g *generator) command(m *fsm.Machine, step int) fsm.Command {
 func (g *generator) args(m *fsm.Machine) fsm.Args {
 	i, j := 1+g.rng.IntN(12), 1+g.rng.IntN(12)
 	name := strconv.Itoa(g.rng.IntN(15))
-	switch g.rng.IntN(6) {
+	switch g.rng.IntN(8) {
 	case 0, 1:
 		return g.memberArgs()
+	case 6, 7:
+		return g.iamArgs()
 	case 2, 3:
 		return g.lifeArgs()
 	}
@@ -203,6 +205,57 @@ func (g *generator) args(m *fsm.Machine) fsm.Args {
 		}
 	}
 	return fsm.LeaderOpen{Term: 1 + g.rng.Uint64N(100), NodeID: "node-a"}
+}
+
+// iamArgs draws commands over a few identities, policies and access keys.
+func (g *generator) iamArgs() fsm.Args {
+	i := identity(fsm.IdentityKind(1+g.rng.IntN(3)), g.rng.IntN(6))
+	p := managed(g.rng.IntN(5), 1+g.rng.IntN(3))
+	switch g.rng.IntN(14) {
+	case 0, 1, 2:
+		return create(g.links(i))
+	case 3, 4, 5:
+		if old, ok := g.old.Identity(i.ID); ok {
+			i.Name = old.Name
+		}
+		if g.rng.IntN(8) == 0 {
+			i.Name = "Name" + strconv.Itoa(g.rng.IntN(6))
+		}
+		return set(g.links(i))
+	case 6:
+		return fsm.DeleteIdentity{ID: i.ID}
+	case 7:
+		return createPolicy(p)
+	case 8:
+		return setPolicy(managed(g.rng.IntN(5), 1+g.rng.IntN(3), 5+g.rng.IntN(2)))
+	case 9:
+		return fsm.DeleteManagedPolicy{ARN: p.ARN()}
+	case 10, 11:
+		return accessKey("AKIA"+strconv.Itoa(g.rng.IntN(12)), identity(fsm.KindUser, g.rng.IntN(6)).ID)
+	case 12:
+		if g.rng.IntN(2) == 0 {
+			return fsm.SetAccessKeyStatus{Account: account, ID: "AKIA" + strconv.Itoa(g.rng.IntN(12)), Status: fsm.StatusInactive}
+		}
+		return fsm.DeleteAccessKey{Account: account, ID: "AKIA" + strconv.Itoa(g.rng.IntN(12))}
+	}
+	return putPolicy(1+g.rng.IntN(12), textOf(g.rng.IntN(4)))
+}
+
+// links gives an identity policies and groups.
+func (g *generator) links(i fsm.Identity) fsm.Identity {
+	for n := range g.rng.IntN(3) {
+		i.Inline = append(i.Inline, fsm.InlinePolicy{Name: strconv.Itoa(n), Hash: hashOf(g.rng.IntN(3))})
+	}
+	if g.rng.IntN(3) == 0 {
+		i.Attached = []string{policyARN(g.rng.IntN(5))}
+	}
+	if g.rng.IntN(4) == 0 {
+		i.Boundary = policyARN(g.rng.IntN(5))
+	}
+	if i.Kind == fsm.KindUser && g.rng.IntN(3) == 0 {
+		i.Groups = []string{identity(fsm.KindGroup, g.rng.IntN(6)).ID}
+	}
+	return i
 }
 
 // lifeArgs draws commands of a key's life, in which what is due comes about.

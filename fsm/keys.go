@@ -173,7 +173,7 @@ func createKey(t *txn, c *CreateKey) (*kms.Error, error) {
 	if c.Material != nil {
 		t.put(tableMaterials, c.Material)
 	}
-	t.putPolicy(k.PolicyHash, c.Policy)
+	t.recount(nil, [][32]byte{k.PolicyHash}, []string{c.Policy})
 	if len(c.Tags) > 0 {
 		t.put(tableTags, &tagSet{Region: k.Region, KeyID: k.ID, Tags: c.Tags})
 	}

@@ -322,7 +322,6 @@ func TestOnDemandRotation(t *testing.T) {
 	d := started(t, nil)
 	d.ok(createKey(1))
 	d.ok(rotateEvery(1, 90))
-	next := d.key(1).NextRotation
 	d.ok(onDemand(1))
 	asked := d.time
 	if k := d.key(1); k.OnDemandStart != asked || k.OnDemandCount != 1 || k.CurrentMaterial != materialID(keyID(1)) {
@@ -331,7 +330,7 @@ func TestOnDemandRotation(t *testing.T) {
 	d.refused(onDemand(1), kms.CodeConflict, "An on-demand rotation of "+keyARN(1)+" is in progress.")
 	d.ok(rotateEvery(1, 0)) // what was asked for goes on
 	d.ok(rotateEvery(1, 90))
-	next = d.key(1).NextRotation
+	next := d.key(1).NextRotation
 	d.ok(createKey(9))
 	d.ok(rotateEvery(9, 90))
 	if got := numbers(d.View().DueRotations(0, 10)); !slices.Equal(got, []int{1}) {

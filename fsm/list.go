@@ -1,5 +1,11 @@
 package fsm
 
+import (
+	"strings"
+
+	"github.com/kmsd/kmsd/kms"
+)
+
 // ListKeys returns up to limit ids of an account's keys in a Region that follow
 // after, in ascending order, and whether more follow. It lists keys of all states
 // and managers.
@@ -58,6 +64,97 @@ func (v *View) due(index uint8, before int64, limit int) []*Key {
 		}
 	}
 	return cast[*Key](found)
+}
+
+// Identity returns a user, group or role by its unique id.
+func (v *View) Identity(id string) (*Identity, bool) {
+	i, ok := v.get(tableIdentities, id).(*Identity)
+	return i, ok
+}
+
+// IdentityNamed returns an account's user, group or role by its name in any case. A
+// name that is not there raises MaxIndex to the last change of any name of the kind;
+// whether it is free, only apply decides.
+func (v *View) IdentityNamed(account string, kind IdentityKind, name string) (*Identity, bool) {
+	o, mod := v.root.owned(identitiesByName, kind.owner(account))
+	if o != nil {
+		if rec, ok := o.tree.Get(strings.ToLower(name)); ok {
+			return v.Identity(rec.(*Identity).ID)
+		}
+	}
+	v.raise(mod)
+	return nil, false
+}
+
+// Identities returns up to limit users, groups or roles of an account whose
+// lower-case names follow after, in that order, and whether more follow.
+func (v *View) Identities(account string, kind IdentityKind, after string, limit int) ([]*Identity, bool) {
+	found, more := v.page(identitiesByName, after, limit, kind.owner(account))
+	return cast[*Identity](found), more
+}
+
+// GroupMembers is Identities for the users of a group.
+func (v *View) GroupMembers(groupID, after string, limit int) ([]*Identity, bool) {
+	found, more := v.page(membersByGroup, after, limit, groupID)
+	return cast[*Identity](found), more
+}
+
+// ManagedPolicy returns a customer managed policy by its ARN.
+func (v *View) ManagedPolicy(arn string) (*ManagedPolicy, bool) {
+	p, ok := v.get(tableManagedPolicies, arn).(*ManagedPolicy)
+	return p, ok
+}
+
+// ManagedPolicies returns up to limit managed policies of an account whose lower-case
+// names follow after, in that order, and whether more follow.
+func (v *View) ManagedPolicies(account, after string, limit int) ([]*ManagedPolicy, bool) {
+	found, more := v.page(managedByName, after, limit, account)
+	return cast[*ManagedPolicy](found), more
+}
+
+// PolicyEntities returns up to limit identities to which the policy is attached, in
+// the order of PolicyEntityKey, and whether more follow. bounded asks for those that
+// the policy bounds.
+func (v *View) PolicyEntities(arn string, bounded bool, after string, limit int) ([]*Identity, bool) {
+	index := uint8(entitiesByPolicy)
+	if bounded {
+		index = entitiesByBoundary
+	}
+	found, more := v.page(index, after, limit, arn)
+	return cast[*Identity](found), more
+}
+
+// PolicyEntityKey is where an identity stands among a policy's entities.
+func PolicyEntityKey(i *Identity) string { return i.Kind.noun() + "/" + strings.ToLower(i.Name) }
+
+// PolicyUses counts the identities to which the policy is attached and those that it
+// bounds.
+func (v *View) PolicyUses(arn string) (attached, bounding int) {
+	for _, u := range []struct {
+		index uint8
+		n     *int
+	}{{entitiesByPolicy, &attached}, {entitiesByBoundary, &bounding}} {
+		o, mod := v.root.owned(u.index, arn)
+		v.raise(mod)
+		if o != nil {
+			*u.n = o.weight
+		}
+	}
+	return attached, bounding
+}
+
+// AccessKeys returns the access keys of a user, or of an account's root user, in the
+// order of their ids.
+func (v *View) AccessKeys(account string, owner kms.PrincipalType, uniqueID string) []*AccessKey {
+	k := AccessKey{Account: account, Type: owner, UniqueID: uniqueID}
+	found, _ := v.page(accessKeysByOwner, "", maxListed, k.owner())
+	return cast[*AccessKey](found)
+}
+
+// Accounts returns the accounts in the order of their ids.
+func (v *View) Accounts() []*Account {
+	found, _ := v.page(accountsByID, "", maxListed, "")
+	return cast[*Account](found)
 }
 
 // Nodes returns the members in the order of their ids.

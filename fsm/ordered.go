@@ -5,18 +5,24 @@ import "github.com/tidwall/btree"
 // The ordered indexes. They are derived from the tables: no snapshot holds
 // them, Restore builds them anew.
 const (
-	keysByOwner       = iota // account/Region → ids of keys
-	aliasesByOwner           // account/Region → aliases by name
-	aliasesByKey             // account/Region/key id → aliases by name
-	onceByIndex              // "" → once entries by log index
-	auditByIndex             // "" → pending audit records by log index
-	nodesByID                // "" → nodes
-	keyringByTerm            // "" → terms of the keyring
-	tokensByExpiry           // "" → join tokens by expiry and id
-	accessKeysByOwner        // account/type of principal → access keys by id
-	materialsByKey           // key id → materials by Seq
-	deletionsByDate          // "" → keys by DeletionDate, Region and id
-	rotationsByDate          // "" → keys by the date of their next rotation, Region and id
+	keysByOwner        = iota // account/Region → ids of keys
+	aliasesByOwner            // account/Region → aliases by name
+	aliasesByKey              // account/Region/key id → aliases by name
+	onceByIndex               // "" → once entries by log index
+	auditByIndex              // "" → pending audit records by log index
+	nodesByID                 // "" → nodes
+	keyringByTerm             // "" → terms of the keyring
+	tokensByExpiry            // "" → join tokens by expiry and id
+	accessKeysByOwner         // account/type of principal/unique id → access keys by id
+	materialsByKey            // key id → materials by Seq
+	deletionsByDate           // "" → keys by DeletionDate, Region and id
+	rotationsByDate           // "" → keys by the date of their next rotation, Region and id
+	identitiesByName          // account/kind → identities by lower-case name
+	membersByGroup            // group id → users by lower-case name
+	managedByName             // account → managed policies by lower-case name
+	entitiesByPolicy          // policy ARN → identities by kind and lower-case name
+	entitiesByBoundary        // policy ARN → identities that it bounds
+	accountsByID              // "" → accounts
 	indexCount
 )
 

@@ -41,6 +41,11 @@ func AliasARN(region, account, name string) string {
 	return "arn:" + Partition + ":kms:" + region + ":" + account + ":" + name
 }
 
+// SessionARN is the ARN of a role's session. The role's path is no part of it.
+func SessionARN(account, role, session string) string {
+	return "arn:" + Partition + ":sts::" + account + ":assumed-role/" + role + "/" + session
+}
+
 // ClusterARN is the ARN of a cluster: the resource of the actions kmsd:*.
 func ClusterARN(operator, clusterID string) string {
 	return "arn:" + Partition + ":kmsd::" + operator + ":cluster/" + clusterID

@@ -74,6 +74,11 @@ const (
 	CodeCustomKeyStoreNotFound     = "CustomKeyStoreNotFoundException"
 	CodeCustomKeyStoreInvalidState = "CustomKeyStoreInvalidStateException"
 
+	CodeNoSuchEntity        = "NoSuchEntity"
+	CodeEntityAlreadyExists = "EntityAlreadyExists"
+	CodeDeleteConflict      = "DeleteConflict"
+	CodeEntityLimitExceeded = "LimitExceeded"
+
 	CodeQueryExpiredToken          = "ExpiredToken"
 	CodeQueryIncompleteSignature   = "IncompleteSignature"
 	CodeQueryInternalFailure       = "InternalFailure"
@@ -146,6 +151,11 @@ var codes = map[string]CodeInfo{
 
 	CodeCustomKeyStoreNotFound:     {http.StatusBadRequest, FaultClient, false},
 	CodeCustomKeyStoreInvalidState: {http.StatusBadRequest, FaultClient, false},
+
+	CodeNoSuchEntity:        {http.StatusNotFound, FaultClient, false},
+	CodeEntityAlreadyExists: {http.StatusConflict, FaultClient, false},
+	CodeDeleteConflict:      {http.StatusConflict, FaultClient, false},
+	CodeEntityLimitExceeded: {http.StatusConflict, FaultClient, false},
 
 	CodeQueryExpiredToken:          {http.StatusForbidden, FaultClient, false},
 	CodeQueryIncompleteSignature:   {http.StatusBadRequest, FaultClient, false},

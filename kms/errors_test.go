@@ -12,7 +12,7 @@ import (
 )
 
 // Every client error of the JSON services is HTTP 400, except the one for bodies
-// that are too large; 500 and 503 are the service's own.
+// that are too large; 500 and 503 are the service's own. IAM has 403, 404 and 409.
 func TestStatuses(t *testing.T) {
 	t.Parallel()
 	want := map[string]int{
@@ -20,6 +20,7 @@ func TestStatuses(t *testing.T) {
 		"ServiceUnavailableException": 503, "RequestEntityTooLargeException": 413,
 		"MissingAuthenticationToken": 403, "SignatureDoesNotMatch": 403, "InvalidClientTokenId": 403, "ExpiredToken": 403,
 		"ServiceUnavailable": 503, "InternalFailure": 500,
+		"NoSuchEntity": 404, "EntityAlreadyExists": 409, "DeleteConflict": 409, "LimitExceeded": 409,
 	}
 	for _, code := range kms.Codes() {
 		status, ok := want[code]

@@ -1,6 +1,9 @@
 package kms
 
-import "strconv"
+import (
+	"strconv"
+	"strings"
+)
 
 // PrincipalType is the kind of a caller, as CloudTrail's userIdentity.type
 // names it.
@@ -8,7 +11,9 @@ type PrincipalType string
 
 // The kinds of callers.
 const (
-	PrincipalRoot PrincipalType = "Root"
+	PrincipalRoot        PrincipalType = "Root"
+	PrincipalUser        PrincipalType = "IAMUser"
+	PrincipalAssumedRole PrincipalType = "AssumedRole"
 	// PrincipalLocalOperator is whoever opens a node's admin socket without
 	// credentials. CloudTrail has no such type.
 	PrincipalLocalOperator PrincipalType = "LocalOperator"
@@ -17,11 +22,30 @@ const (
 // Principal is an authenticated caller. It is a value: nothing in it changes
 // after authentication.
 type Principal struct {
-	Type        PrincipalType
-	Account     string // 12 digits
-	UniqueID    string // principalId of CloudTrail: the account for its root user; a local operator's uid
-	ARN         string // arn:aws:iam::<account>:root; empty for a local operator
+	Type    PrincipalType
+	Account string // 12 digits
+	// UniqueID is CloudTrail's principalId: the account for its root user, AIDA… for a
+	// user, AROA…:<session> for a role's session; a local operator's uid.
+	UniqueID    string
+	ARN         string // of the root user, user or session; empty for a local operator
 	AccessKeyID string // the credential that signed the call; empty for a local operator
+	// RoleID and RoleARN are the unique id and the ARN of the role that a session has
+	// assumed; empty otherwise.
+	RoleID, RoleARN string
+}
+
+// Name is the last part of the principal's ARN: a user's name, a session's, "root".
+func (p *Principal) Name() string {
+	return p.ARN[strings.LastIndexAny(p.ARN, "/:")+1:]
+}
+
+// PolicyARN is the ARN by which policies know the principal: of a session, its
+// role's (AWS: aws:PrincipalArn).
+func (p *Principal) PolicyARN() string {
+	if p.RoleARN != "" {
+		return p.RoleARN
+	}
+	return p.ARN
 }
 
 // RootPrincipal returns the root user of an account, authenticated by the
