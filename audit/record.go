@@ -136,8 +136,8 @@ func (r *Record) appendSource(dst []byte) []byte {
 	return appendBounded(appendName(dst, "userAgent"), r.Source.UserAgent, maxText)
 }
 
-// appendIdentity appends userIdentity with the members that CloudTrail gives a
-// root user. A local operator has only a uid, as text. The service itself has no
+// appendIdentity appends userIdentity with the members that CloudTrail gives root
+// users and users. A local operator has only a uid, as text. The service itself has no
 // identity: the record names the account for which it acted.
 func (r *Record) appendIdentity(dst []byte) []byte {
 	if r.ServiceEvent {
@@ -151,7 +151,11 @@ func (r *Record) appendIdentity(dst []byte) []byte {
 	dst = appendMember(dst, "principalId", r.Principal.UniqueID)
 	dst = appendMember(dst, "arn", r.Principal.ARN)
 	dst = appendMember(dst, "accountId", r.Principal.Account)
-	return append(appendMember(dst, "accessKeyId", r.Principal.AccessKeyID), '}')
+	dst = appendMember(dst, "accessKeyId", r.Principal.AccessKeyID)
+	if r.Principal.Type == kms.PrincipalUser {
+		dst = appendMember(dst, "userName", r.Principal.Name())
+	}
+	return append(dst, '}')
 }
 
 func (r *Record) recipient() string {

@@ -2,7 +2,6 @@ package service
 
 import (
 	"cmp"
-	"fmt"
 
 	"github.com/kmsd/kmsd/iam"
 	"github.com/kmsd/kmsd/kms"
@@ -13,90 +12,123 @@ import (
 const foreign = "because the resource does not exist in this Region, no resource-based policies allow access, or a resource-based policy explicitly denies access"
 
 // authorizeKey decides one action on one key.
-func (s *Service) authorizeKey(r *Request, rule *keyRule, key *Key) error {
-	if !key.ownedBy(r.Principal.Account) && (key.Key == nil || !rule.crossAccount) {
+func (s *Service) authorizeKey(r *Request, rule *keyRule, key *Key, in any) error {
+	if key.Key == nil {
 		return r.denied(rule, key, foreign)
 	}
-	policy, err := s.keyPolicy(r, key)
+	subject, err := s.subject(r)
 	if err != nil {
 		return err
 	}
-	decision := policy.Decide(r.Principal, rule.action, key.Account)
-	if decision.Allowed {
-		return nil
-	}
-	return r.denied(rule, key, decision.Reason)
-}
-
-// keyPolicy returns the compiled policy of a key. The cache never answers by
-// itself: the hash comes from the key's record in the request's View.
-func (s *Service) keyPolicy(r *Request, key *Key) (iam.KeyPolicy, error) {
-	if p, ok := s.policies.Load(key.PolicyHash); ok {
-		return p.(iam.KeyPolicy), nil
-	}
-	text, ok := r.View.PolicyText(key.PolicyHash)
-	if !ok {
-		panic("kmsd: key without a policy")
-	}
-	p, err := iam.ParseKeyPolicy(text, key.Account)
+	policy, err := s.policy(r.View, key.PolicyHash, iam.KeyPolicy)
 	if err != nil {
-		return iam.KeyPolicy{}, fmt.Errorf("compiling the policy of %s: %v", key.ARN, err)
+		return err
 	}
-	s.policies.Store(key.PolicyHash, p)
-	return p, nil
+	r.conditions = conditions{r: r, key: key, alias: rule.aliases, own: rule.conditions(in), in: in}
+	r.asked = iam.Request{Action: rule.action, Resource: key.Key.ARN(), Account: key.Account, Context: &r.conditions}
+	decision := iam.AuthorizeKey(subject, &r.asked, policy, rule.crossAccount)
+	switch {
+	case decision.Allowed:
+		return nil
+	case decision.Ground == iam.ByKeyPolicy && key.Account != r.Principal.Account:
+		return r.denied(rule, key, foreign)
+	}
+	return r.denied(rule, key, decision.Why(rule.action))
 }
 
 // denied is the refusal of an action on a key. It shows nothing that the call did
 // not name: not the key of a ciphertext, not the key of another account's alias,
 // and not that a bare id is a key of another account.
 func (r *Request) denied(rule *keyRule, key *Key, reason string) error {
-	text := "User: " + r.Principal.ARN + " is not authorized to perform: " + rule.action
 	switch {
 	case key.byBlob:
-		text += " on the resource associated with this ciphertext " + foreign
+		return r.notAuthorized(rule.action, " on the resource associated with this ciphertext "+foreign)
 	case key.byID && key.Account != r.Principal.Account:
 		return keyNotFound(kms.KeyARN(r.Region, r.Principal.Account, key.ID))
-	default:
-		text += " on resource: " + cmp.Or(key.named, key.ARN) + " " + reason
 	}
-	return &kms.Error{Code: kms.CodeAccessDenied, Message: text}
+	return r.notAuthorized(rule.action, " on resource: "+cmp.Or(key.named, key.ARN)+" "+reason)
 }
 
-// authorize decides what the row asks for besides the actions of its keys.
-func (r *Request) authorize() error {
-	switch {
-	case r.row.Identity != "":
-		return r.authorizeIdentity(r.row.Identity)
-	case r.row.Operator != "" && r.Principal.Type != kms.PrincipalLocalOperator:
-		return r.authorizeOperator(r.row.Operator)
-	}
-	return nil
+func (r *Request) notAuthorized(action, rest string) error {
+	return &kms.Error{Code: kms.CodeAccessDenied, Message: "User: " + r.Principal.ARN + " is not authorized to perform: " + action + rest}
 }
 
 // errNoCredentials is the answer on the admin socket to a call that needs
 // credentials there, too.
 var errNoCredentials = &kms.Error{Code: kms.CodeMissingAuthentication, Message: "Missing Authentication Token"}
 
-// authorizeOperator decides an action on the cluster: other accounts than the
-// operator's are refused whatever their policies say.
-func (r *Request) authorizeOperator(action string) error {
-	cluster := r.View.Meta()
-	decision := iam.DecideIdentity(r.Principal, action)
-	if decision.Allowed && r.Principal.Account == cluster.OperatorAccount {
+// authorize decides what the row asks for besides the actions of its keys.
+func (s *Service) authorize(r *Request, in any) error {
+	row := r.row
+	switch {
+	case row.Operator != "" && r.Principal.Type == kms.PrincipalLocalOperator:
 		return nil
+	case row.Operator != "":
+		return s.authorizeOperator(r, row.Operator)
+	case row.Identity != "":
+		if err := s.authorizeIdentity(r, in, row.Identity, "*", " on resource: *"); err != nil {
+			return err
+		}
 	}
-	return &kms.Error{Code: kms.CodeAccessDenied,
-		Message: "User: " + r.Principal.ARN + " is not authorized to perform: " + action +
-			" on resource: " + kms.ClusterARN(cluster.OperatorAccount, cluster.ClusterID) +
-			" because no identity-based policy allows the " + action + " action"}
+	for _, action := range row.also(in) {
+		if err := s.authorizeIdentity(r, in, action, "*", ""); err != nil {
+			return err
+		}
+	}
+	if name := row.alias(in); name != "" {
+		arn := kms.AliasARN(r.Region, r.Principal.Account, name)
+		return s.authorizeIdentity(r, in, row.keys[0].action, arn, " on resource: "+arn)
+	}
+	return nil
 }
 
-// authorizeIdentity decides an action that only identity policies govern.
-func (r *Request) authorizeIdentity(action string) error {
-	decision := iam.DecideIdentity(r.Principal, action)
-	if decision.Allowed {
-		return nil
+// authorizeIdentity decides an action that only identity policies govern. where is
+// how a refusal names the resource.
+func (s *Service) authorizeIdentity(r *Request, in any, action, resource, where string) error {
+	decision, err := s.decideIdentity(r, r.row.conditions(in), action, resource)
+	if err == nil && !decision.Allowed {
+		err = r.notAuthorized(action, where+" "+decision.Why(action))
 	}
-	return &kms.Error{Code: kms.CodeAccessDenied,
-		Message: "User: " + r.Principal.ARN + " is not authorized to perform: " + action + " on resource: * " + decision.Reason}
+	return err
+}
+
+func (s *Service) decideIdentity(r *Request, own func(string) []string, action, resource string) (iam.Decision, error) {
+	subject, err := s.subject(r)
+	if err != nil {
+		return iam.Decision{}, err
+	}
+	r.conditions = conditions{r: r, own: own}
+	r.asked = iam.Request{Action: action, Resource: resource, Account: r.Principal.Account, Context: &r.conditions}
+	return iam.AuthorizeIdentity(subject, &r.asked), nil
+}
+
+// authorizeOperator decides an action on the cluster: other accounts than the
+// operator's are refused whatever their policies say.
+func (s *Service) authorizeOperator(r *Request, action string) error {
+	cluster := r.View.Meta()
+	arn := kms.ClusterARN(cluster.OperatorAccount, cluster.ClusterID)
+	decision, err := s.decideIdentity(r, absent, action, arn)
+	if err != nil {
+		return err
+	}
+	if r.Principal.Account != cluster.OperatorAccount {
+		decision = iam.Decision{Ground: iam.ByIdentity}
+	}
+	if !decision.Allowed {
+		return r.notAuthorized(action, " on resource: "+arn+" "+decision.Why(action))
+	}
+	return nil
+}
+
+// Locks tells whether the caller could not change a key's policy any more if it were
+// the given one (AWS KMS: PutKeyPolicy, "lockout check"). The decision is taken with
+// the present call's conditions.
+func (r *Request) Locks(key *Key, policy *iam.Policy) (bool, error) {
+	subject, err := r.service.subject(r)
+	if err != nil {
+		return false, err
+	}
+	r.conditions = conditions{r: r, key: key, own: r.conditions.own}
+	r.asked = iam.Request{Action: "kms:PutKeyPolicy", Resource: key.Key.ARN(), Account: key.Account, Context: &r.conditions}
+	return !iam.AuthorizeKey(subject, &r.asked, policy, false).Allowed, nil
 }

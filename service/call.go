@@ -8,6 +8,7 @@ import (
 	"github.com/kmsd/kmsd/audit"
 	"github.com/kmsd/kmsd/crypto"
 	"github.com/kmsd/kmsd/fsm"
+	"github.com/kmsd/kmsd/iam"
 	"github.com/kmsd/kmsd/kms"
 )
 
@@ -45,10 +46,17 @@ type Request struct {
 	// event data.
 	Record audit.Record
 
-	row   *Row
-	usage *usageLog
+	row     *Row
+	usage   *usageLog
+	service *Service
 	// pool is where the call has a place; nil while it has none.
 	pool *pool
+	// What authorisation works with: it lies here so that a decision takes no memory
+	// of its own.
+	subject    iam.Subject
+	tags       []fsm.Tag // of the caller
+	conditions conditions
+	asked      iam.Request
 	// What the first rules of the row resolved to in the View.
 	keys     [maxKeys]Key
 	keyErrs  [maxKeys]error

@@ -7,6 +7,7 @@ import (
 
 	"github.com/kmsd/kmsd/audit"
 	"github.com/kmsd/kmsd/fsm"
+	"github.com/kmsd/kmsd/iam"
 	"github.com/kmsd/kmsd/kms"
 )
 
@@ -55,7 +56,7 @@ func (s *Service) do(ctx context.Context, c *Call, view *fsm.View) ([]byte, erro
 }
 
 func (s *Service) newRequest(c *Call, row *Row, view *fsm.View) *Request {
-	r := &Request{Call: c, View: view, Now: s.now().UnixMilli(), row: row, usage: s.usage}
+	r := &Request{Call: c, View: view, Now: s.now().UnixMilli(), row: row, usage: s.usage, service: s}
 	r.Record = audit.Record{
 		EventID: NewUUID(), RequestID: c.RequestID, EventName: c.Operation, EventSource: row.eventSource,
 		Region: c.Region, Time: r.Now, Principal: c.Principal, Source: c.Source, ReadOnly: !row.Write && !row.acts,
@@ -152,10 +153,11 @@ func (s *Service) reopen(ctx context.Context, r *Request) error {
 	if err != nil {
 		return err
 	}
-	r.View, r.resolved = view, 0
-	if _, ok := identify(view, r.Principal); !ok {
+	principal, ok := identify(view, r.Principal)
+	if !ok {
 		return errUnrecognized
 	}
+	r.View, r.resolved, r.Principal, r.subject = view, 0, principal, iam.Subject{}
 	return nil
 }
 
@@ -170,7 +172,7 @@ func (s *Service) check(r *Request, in any) error {
 	if err := r.row.check(in); err != nil {
 		return err
 	}
-	if err := r.authorize(); err != nil {
+	if err := s.authorize(r, in); err != nil {
 		return err
 	}
 	for i := range r.row.keys {
@@ -198,7 +200,7 @@ func (s *Service) checkKey(r *Request, i int, in any) error {
 	if len(r.row.grantTokens(in)) > 0 {
 		return &kms.Error{Code: kms.CodeInvalidGrantToken, Message: "The grant token is not valid."}
 	}
-	if err := s.authorizeKey(r, rule, key); err != nil {
+	if err := s.authorizeKey(r, rule, key, in); err != nil {
 		return err
 	}
 	if !own {

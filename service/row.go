@@ -46,6 +46,15 @@ type Op[In, Out any] struct {
 	// QuotaOf, where set, gives the quota by the spec of each key that the call
 	// names, instead of Quota.
 	QuotaOf func(kms.KeySpec) Quota
+	// Also returns actions that identity policies must allow beside Identity, because of
+	// what the call's parameters ask for; nil where there are none.
+	Also func(*In) []string
+	// Alias returns the alias that the call makes, moves or deletes. Identity policies
+	// must allow the keys' action on it, too.
+	Alias func(*In) string
+	// Conditions returns the values of condition keys that come from the parameters, by
+	// their names in lower case; nil for absent ones. It serves Identity and Alias.
+	Conditions func(in *In, key string) []string
 	// Check refuses combinations of parameters that need no state.
 	Check func(*In) error
 	// DryRun tells whether the call asks for a dry run; nil where the operation
@@ -93,6 +102,8 @@ type KeyRule[In any] struct {
 	Usage kms.KeyUsage
 	// States are the key states in which the operation works.
 	States States
+	// Conditions is as Op's, for this key.
+	Conditions func(in *In, key string) []string
 }
 
 // Row is an Op without its types: what the pipeline runs.
@@ -115,6 +126,9 @@ type Row struct {
 	check          func(in any) error
 	dryRun         func(in any) bool
 	grantTokens    func(in any) []string
+	also           func(in any) []string
+	alias          func(in any) string
+	conditions     func(in any) func(key string) []string
 	params         func(in any, p *audit.Params)
 	read           func(context.Context, *Request, any) (output, error) // Act, too
 	write          func(context.Context, *Request, any) (fsm.Args, output, error)
@@ -133,6 +147,7 @@ type keyRule struct {
 	crossAccount bool
 	usage        kms.KeyUsage
 	states       States
+	conditions   func(in any) func(key string) []string
 }
 
 // output renders an answer's body; nil is an empty body.
@@ -170,6 +185,9 @@ func (o Op[In, Out]) Row() *Row {
 		check:       func(in any) error { return call(o.Check, in) },
 		dryRun:      func(in any) bool { return call(o.DryRun, in) },
 		grantTokens: func(in any) []string { return call(o.GrantTokens, in) },
+		also:        func(in any) []string { return call(o.Also, in) },
+		alias:       func(in any) string { return call(o.Alias, in) },
+		conditions:  eraseConditions(o.Conditions),
 		params: func(in any, p *audit.Params) {
 			if o.Params != nil {
 				o.Params(in.(*In), p)
@@ -238,13 +256,24 @@ func call[In, R any](f func(*In) R, in any) (zero R) {
 
 func (k KeyRule[In]) erase() keyRule {
 	rule := keyRule{
-		id:       func(in any) string { return call(k.ID, in) },
-		optional: k.Optional, aliases: k.Aliases, action: k.Action, crossAccount: k.CrossAccount, usage: k.Usage, states: k.States,
+		id:         func(in any) string { return call(k.ID, in) },
+		conditions: eraseConditions(k.Conditions),
+		optional:   k.Optional, aliases: k.Aliases, action: k.Action, crossAccount: k.CrossAccount, usage: k.Usage, states: k.States,
 	}
 	if k.Blob != nil {
 		rule.blob = func(in any) []byte { return k.Blob(in.(*In)) }
 	}
 	return rule
+}
+
+// eraseConditions binds a call's condition keys to its parameters.
+func eraseConditions[In any](f func(*In, string) []string) func(in any) func(string) []string {
+	if f == nil {
+		return func(any) func(string) []string { return absent }
+	}
+	return func(in any) func(string) []string {
+		return func(key string) []string { return f(in.(*In), key) }
+	}
 }
 
 type handlers struct {

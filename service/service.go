@@ -83,7 +83,7 @@ type Service struct {
 	throttle *throttle
 	pools    pools
 	metrics  *metrics
-	policies sync.Map // [32]byte → iam.KeyPolicy
+	policies sync.Map // policyKey → *iam.Policy
 	recorded recorded
 	due      []*DueWork
 	duePoll  time.Duration

@@ -11,9 +11,6 @@ import (
 // SecretPurpose is the purpose under which access key secrets are sealed.
 const SecretPurpose = "kmsd/access-key/v1"
 
-// active is the status of an access key that may sign (AWS: AccessKey Status).
-const active = "Active"
-
 // Session is what one request sees: one View, from authentication on. One
 // goroutine uses it.
 type Session struct {
@@ -82,12 +79,25 @@ func identify(view *fsm.View, named kms.Principal) (kms.Principal, bool) {
 	return found, ok
 }
 
-// activeKey returns the access key and the principal that it authenticates, if
-// the key is active.
+// activeKey returns the access key and the principal that it authenticates, if key,
+// account and user are there and active.
 func activeKey(view *fsm.View, accessKeyID string) (*fsm.AccessKey, kms.Principal, bool) {
 	key, ok := view.AccessKey(accessKeyID)
-	if !ok || key.Status != active || key.Type != kms.PrincipalRoot {
+	if !ok || key.Status != fsm.StatusActive {
 		return nil, kms.Principal{}, false
 	}
-	return key, kms.RootPrincipal(key.Account, key.ID), true
+	if account, ok := view.Account(key.Account); !ok || account.Status != fsm.StatusActive {
+		return nil, kms.Principal{}, false
+	}
+	switch key.Type {
+	case kms.PrincipalRoot:
+		return key, kms.RootPrincipal(key.Account, key.ID), true
+	case kms.PrincipalUser:
+		user, ok := view.Identity(key.UniqueID)
+		if !ok {
+			return nil, kms.Principal{}, false
+		}
+		return key, kms.Principal{Type: key.Type, Account: key.Account, UniqueID: user.ID, ARN: user.ARN(), AccessKeyID: key.ID}, true
+	}
+	return nil, kms.Principal{}, false
 }

@@ -74,7 +74,7 @@ var createRefusals = []struct {
 	{"no JSON policy", `{"Policy":"x"}`, outcome{"MalformedPolicyDocumentException", "Policy contains invalid json"}},
 	{"no policy's syntax", `{"Policy":"{}"}`, outcome{"MalformedPolicyDocumentException", "Syntax errors in policy."}},
 	{"another account's policy", `{"Policy":"{\"Version\":\"2012-10-17\",\"Statement\":{\"Effect\":\"Allow\",\"Principal\":{\"AWS\":\"444455556666\"},\"Action\":\"kms:*\",\"Resource\":\"*\"}}"}`,
-		unsupported("This version of kmsd enforces the default key policy only. A policy that says anything else is refused.")},
+		outcome{"MalformedPolicyDocumentException", "The new key policy will not allow you to update the key policy in the future."}},
 	{"policy beyond the quota", `{"Policy":"` + strings.Repeat(" ", 32769) + `"}`, outcome{"LimitExceededException", "The key policy exceeds the size limit of 32768 bytes."}},
 	{"policy beyond the model", `{"Policy":"` + "ł" + `"}`, constraint(`Value 'ł' at 'policy' failed to satisfy constraint: Member must satisfy regular expression pattern: [\u0009\u000A\u000D\u0020-\u00FF]+`)},
 }

@@ -16,7 +16,12 @@ func deletionRows() []*service.Row {
 	return []*service.Row{
 		service.Op[wire.ScheduleKeyDeletionRequest, wire.ScheduleKeyDeletionResponse]{
 			Service: serviceName, Name: "ScheduleKeyDeletion", Once: true,
-			Keys:  manage(func(in *wire.ScheduleKeyDeletionRequest) string { return in.KeyId }, "kms:ScheduleKeyDeletion", service.Deletable),
+			Keys: []service.KeyRule[wire.ScheduleKeyDeletionRequest]{{
+				ID: func(in *wire.ScheduleKeyDeletionRequest) string { return in.KeyId }, Action: "kms:ScheduleKeyDeletion", States: service.Deletable,
+				Conditions: func(in *wire.ScheduleKeyDeletionRequest, key string) []string {
+					return number(key, "kms:schedulekeydeletionpendingwindowindays", in.PendingWindowInDays)
+				},
+			}},
 			Check: checkWindow,
 			Params: func(in *wire.ScheduleKeyDeletionRequest, p *audit.Params) {
 				p.String("keyId", in.KeyId)

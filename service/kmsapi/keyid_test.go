@@ -83,6 +83,7 @@ var keyIDCalls = []struct {
 	{"UntagResource", "kms:UntagResource", "keyId", `{"KeyId":"$ID","TagKeys":["a"]}`, false},
 	{"ListResourceTags", "kms:ListResourceTags", "keyId", `{"KeyId":"$ID"}`, false},
 	{"GetKeyLastUsage", "kms:GetKeyLastUsage", "keyId", `{"KeyId":"$ID"}`, false},
+	{"PutKeyPolicy", "kms:PutKeyPolicy", "keyId", `{"KeyId":"$ID","Policy":"` + strings.ReplaceAll(rootPolicy, `"`, `\"`) + `"}`, false},
 	{"ListKeyPolicies", "kms:ListKeyPolicies", "keyId", `{"KeyId":"$ID"}`, false},
 	{"EnableKeyRotation", "kms:EnableKeyRotation", "keyId", `{"KeyId":"$ID"}`, false},
 	{"DisableKeyRotation", "kms:DisableKeyRotation", "keyId", `{"KeyId":"$ID"}`, false},

@@ -16,18 +16,16 @@ import (
 )
 
 func (a *api) createKey(_ context.Context, r *service.Request, in *wire.CreateKeyRequest) (fsm.Args, *wire.CreateKeyResponse, error) {
-	policy := iam.DefaultKeyPolicy(r.Principal.Account)
-	if in.Policy != nil {
-		policy = *in.Policy
-	}
-	if _, err := iam.ParseKeyPolicy(policy, r.Principal.Account); err != nil {
-		return nil, nil, err
-	}
 	key := fsm.Key{
 		Account: r.Principal.Account, Region: r.Region, ID: service.NewUUID(), Created: r.Now, Description: text(in.Description),
 		Spec: kms.SymmetricDefault, Usage: kms.EncryptDecrypt, Origin: kms.OriginKMS, Manager: kms.ManagerCustomer,
-		State: kms.Enabled, PolicyHash: sha256.Sum256([]byte(policy)),
+		State: kms.Enabled,
 	}
+	policy, err := firstPolicy(r, &key, in)
+	if err != nil {
+		return nil, nil, err
+	}
+	key.PolicyHash = sha256.Sum256([]byte(policy))
 	material, err := a.newMaterial(key.ID, r.Now)
 	if err != nil {
 		return nil, nil, err
@@ -37,6 +35,14 @@ func (a *api) createKey(_ context.Context, r *service.Request, in *wire.CreateKe
 	r.Record.ResponseElements.Object("keyMetadata", func(p *audit.Params) { recordMetadata(p, metadata) })
 	r.Record.Resources = []audit.Resource{{Account: key.Account, ARN: key.ARN()}}
 	return fsm.CreateKey{Key: key, Material: material, Policy: policy, Tags: tags(in.Tags)}, &wire.CreateKeyResponse{KeyMetadata: metadata}, nil
+}
+
+// firstPolicy is a new key's policy: the caller's, or the default one.
+func firstPolicy(r *service.Request, key *fsm.Key, in *wire.CreateKeyRequest) (string, error) {
+	if in.Policy == nil {
+		return iam.DefaultKeyPolicy(key.Account), nil
+	}
+	return newPolicy(r, &service.Key{Key: key, ARN: key.ARN()}, *in.Policy, isTrue(in.BypassPolicyLockoutSafetyCheck))
 }
 
 // newMaterial draws new material for a key and seals it.

@@ -150,6 +150,10 @@ var malformed = []struct {
 	{"ListKeyPolicies", `{}`, missing("keyId")},
 	{"GetKeyLastUsage", `{}`, missing("keyId")},
 	{"GetKeyLastUsage", `{"KeyId":7}`, serialization(numberToText)},
+	{"PutKeyPolicy", `{"KeyId":"$ID"}`, missing("policy")},
+	{"PutKeyPolicy", `{"KeyId":"$ID","Policy":"{}","PolicyName":"other"}`, notFound("No such policy exists")},
+	{"PutKeyPolicy", `{"KeyId":"$ID","Policy":"{"}`, outcome{"MalformedPolicyDocumentException", "Policy contains invalid json"}},
+	{"PutKeyPolicy", `{"KeyId":"$ID","Policy":"{\"Statement\":[]}"}`, outcome{"MalformedPolicyDocumentException", "Syntax errors in policy."}},
 	{"ListKeyPolicies", `{"KeyId":"$ID","Limit":1001}`, constraint("Value '1001' at 'limit' failed to satisfy constraint: Member must have value less than or equal to 1000")},
 }
 

@@ -38,6 +38,7 @@ var quotaCases = []struct {
 	{"ListKeyRotations", "ListKeyRotations", 100_000, `{"KeyId":"$ID"}`},
 	{"ListKeys", "ListKeys", 500_000, `{}`},
 	{"ListResourceTags", "ListResourceTags", 2_000_000, `{"KeyId":"$ID"}`},
+	{"PutKeyPolicy", "PutKeyPolicy", 15_000, `{"KeyId":"$ID","Policy":"{}"}`},
 	{"ReEncrypt", "symmetric", 10_000_000, `{"CiphertextBlob":"AA==","DestinationKeyId":"$ID"}`},
 	{"RotateKeyOnDemand", "RotateKeyOnDemand", 5_000, `{"KeyId":"$ID"}`},
 	{"ScheduleKeyDeletion", "ScheduleKeyDeletion", 15_000, `{"KeyId":"$ID"}`},

@@ -17,7 +17,12 @@ func rotationRows() []*service.Row {
 	return []*service.Row{
 		service.Op[wire.EnableKeyRotationRequest, service.None]{
 			Service: serviceName, Name: "EnableKeyRotation",
-			Keys: manage(func(in *wire.EnableKeyRotationRequest) string { return in.KeyId }, "kms:EnableKeyRotation", service.Schedulable),
+			Keys: []service.KeyRule[wire.EnableKeyRotationRequest]{{
+				ID: func(in *wire.EnableKeyRotationRequest) string { return in.KeyId }, Action: "kms:EnableKeyRotation", States: service.Schedulable,
+				Conditions: func(in *wire.EnableKeyRotationRequest, key string) []string {
+					return number(key, "kms:rotationperiodindays", in.RotationPeriodInDays)
+				},
+			}},
 			Params: func(in *wire.EnableKeyRotationRequest, p *audit.Params) {
 				p.String("keyId", in.KeyId)
 				audit.OptInt(p, "rotationPeriodInDays", in.RotationPeriodInDays)

@@ -46,8 +46,8 @@ func Rows(cfg Config) []*service.Row {
 
 // use is the rule of a key that a cryptographic operation for ENCRYPT_DECRYPT
 // keys works with.
-func use[In any](id func(*In) string, action string) service.KeyRule[In] {
-	return service.KeyRule[In]{ID: id, Aliases: true, Action: action, CrossAccount: true, Usage: kms.EncryptDecrypt, States: service.Usable}
+func use[In any](id func(*In) string, action string, conditions func(*In, string) []string) service.KeyRule[In] {
+	return service.KeyRule[In]{ID: id, Aliases: true, Action: action, CrossAccount: true, Usage: kms.EncryptDecrypt, States: service.Usable, Conditions: conditions}
 }
 
 // manage is the rule of a key that the call manages: aliases are not accepted and
@@ -60,7 +60,10 @@ func (a *api) cryptoRows() []*service.Row {
 	return []*service.Row{
 		service.Op[wire.EncryptRequest, wire.EncryptResponse]{
 			Service: serviceName, Name: "Encrypt", QuotaOf: service.QuotaOfKey,
-			Keys:        []service.KeyRule[wire.EncryptRequest]{use(func(in *wire.EncryptRequest) string { return in.KeyId }, "kms:Encrypt")},
+			Keys: []service.KeyRule[wire.EncryptRequest]{use(func(in *wire.EncryptRequest) string { return in.KeyId }, "kms:Encrypt",
+				func(in *wire.EncryptRequest, key string) []string {
+					return encryption(key, in.EncryptionAlgorithm, in.EncryptionContext)
+				})},
 			Check:       func(in *wire.EncryptRequest) error { return checkContext(in.EncryptionContext) },
 			DryRun:      func(in *wire.EncryptRequest) bool { return isTrue(in.DryRun) },
 			GrantTokens: func(in *wire.EncryptRequest) []string { return in.GrantTokens },
@@ -76,6 +79,9 @@ func (a *api) cryptoRows() []*service.Row {
 			Keys: []service.KeyRule[wire.DecryptRequest]{{
 				ID: func(in *wire.DecryptRequest) string { return text(in.KeyId) }, Blob: decryptBlob,
 				Aliases: true, Action: "kms:Decrypt", CrossAccount: true, Usage: kms.EncryptDecrypt, States: service.Usable,
+				Conditions: func(in *wire.DecryptRequest, key string) []string {
+					return encryption(key, in.EncryptionAlgorithm, in.EncryptionContext)
+				},
 			}},
 			Check:       checkDecrypt,
 			DryRun:      func(in *wire.DecryptRequest) bool { return isTrue(in.DryRun) },
@@ -92,7 +98,13 @@ func (a *api) cryptoRows() []*service.Row {
 			Keys: []service.KeyRule[wire.ReEncryptRequest]{{
 				ID: func(in *wire.ReEncryptRequest) string { return text(in.SourceKeyId) }, Blob: reEncryptBlob,
 				Aliases: true, Action: "kms:ReEncryptFrom", CrossAccount: true, Usage: kms.EncryptDecrypt, States: service.Usable,
-			}, use(func(in *wire.ReEncryptRequest) string { return in.DestinationKeyId }, "kms:ReEncryptTo")},
+				Conditions: func(in *wire.ReEncryptRequest, key string) []string {
+					return encryption(key, in.SourceEncryptionAlgorithm, in.SourceEncryptionContext)
+				},
+			}, use(func(in *wire.ReEncryptRequest) string { return in.DestinationKeyId }, "kms:ReEncryptTo",
+				func(in *wire.ReEncryptRequest, key string) []string {
+					return encryption(key, in.DestinationEncryptionAlgorithm, in.DestinationEncryptionContext)
+				})},
 			Check:       checkReEncrypt,
 			DryRun:      func(in *wire.ReEncryptRequest) bool { return isTrue(in.DryRun) },
 			GrantTokens: func(in *wire.ReEncryptRequest) []string { return in.GrantTokens },
@@ -106,7 +118,10 @@ func (a *api) dataKeyRows() []*service.Row {
 	return []*service.Row{
 		service.Op[wire.GenerateDataKeyRequest, wire.GenerateDataKeyResponse]{
 			Service: serviceName, Name: "GenerateDataKey", Quota: service.QuotaSymmetric,
-			Keys: []service.KeyRule[wire.GenerateDataKeyRequest]{use(func(in *wire.GenerateDataKeyRequest) string { return in.KeyId }, "kms:GenerateDataKey")},
+			Keys: []service.KeyRule[wire.GenerateDataKeyRequest]{use(func(in *wire.GenerateDataKeyRequest) string { return in.KeyId }, "kms:GenerateDataKey",
+				func(in *wire.GenerateDataKeyRequest, key string) []string {
+					return encryption(key, "", in.EncryptionContext)
+				})},
 			Check: func(in *wire.GenerateDataKeyRequest) error {
 				return checkDataKey(in.KeySpec, in.NumberOfBytes, in.EncryptionContext)
 			},
@@ -120,7 +135,10 @@ func (a *api) dataKeyRows() []*service.Row {
 		service.Op[wire.GenerateDataKeyWithoutPlaintextRequest, wire.GenerateDataKeyWithoutPlaintextResponse]{
 			Service: serviceName, Name: "GenerateDataKeyWithoutPlaintext", Quota: service.QuotaSymmetric,
 			Keys: []service.KeyRule[wire.GenerateDataKeyWithoutPlaintextRequest]{
-				use(func(in *wire.GenerateDataKeyWithoutPlaintextRequest) string { return in.KeyId }, "kms:GenerateDataKeyWithoutPlaintext"),
+				use(func(in *wire.GenerateDataKeyWithoutPlaintextRequest) string { return in.KeyId }, "kms:GenerateDataKeyWithoutPlaintext",
+					func(in *wire.GenerateDataKeyWithoutPlaintextRequest, key string) []string {
+						return encryption(key, "", in.EncryptionContext)
+					}),
 			},
 			Check: func(in *wire.GenerateDataKeyWithoutPlaintextRequest) error {
 				return checkDataKey(in.KeySpec, in.NumberOfBytes, in.EncryptionContext)
@@ -147,6 +165,7 @@ func (a *api) keyRows() []*service.Row {
 	return []*service.Row{
 		service.Op[wire.CreateKeyRequest, wire.CreateKeyResponse]{
 			Service: serviceName, Name: "CreateKey", Once: true, Identity: "kms:CreateKey",
+			Also: createKeyAlso, Conditions: createKeyConditions,
 			Check: checkCreateKey, Params: createKeyParams,
 			Write: a.createKey, Repeat: createdKey,
 		}.Row(),
@@ -196,6 +215,7 @@ func aliasRows() []*service.Row {
 	return []*service.Row{
 		service.Op[wire.CreateAliasRequest, service.None]{
 			Service: serviceName, Name: "CreateAlias", Once: true,
+			Alias: func(in *wire.CreateAliasRequest) string { return in.AliasName },
 			Keys:  manage(func(in *wire.CreateAliasRequest) string { return in.TargetKeyId }, "kms:CreateAlias", service.NotPendingDeletion),
 			Check: func(in *wire.CreateAliasRequest) error { return checkAlias(in.AliasName, in.TargetKeyId) },
 			Params: func(in *wire.CreateAliasRequest, p *audit.Params) {
@@ -206,6 +226,7 @@ func aliasRows() []*service.Row {
 		}.Row(),
 		service.Op[wire.UpdateAliasRequest, service.None]{
 			Service: serviceName, Name: "UpdateAlias",
+			Alias: func(in *wire.UpdateAliasRequest) string { return in.AliasName },
 			Keys: []service.KeyRule[wire.UpdateAliasRequest]{
 				{ID: func(in *wire.UpdateAliasRequest) string { return in.AliasName }, Aliases: true, Action: "kms:UpdateAlias", States: service.AnyState},
 				{ID: func(in *wire.UpdateAliasRequest) string { return in.TargetKeyId }, Action: "kms:UpdateAlias", States: service.NotPendingDeletion},
@@ -219,6 +240,7 @@ func aliasRows() []*service.Row {
 		}.Row(),
 		service.Op[wire.DeleteAliasRequest, service.None]{
 			Service: serviceName, Name: "DeleteAlias", Once: true,
+			Alias: func(in *wire.DeleteAliasRequest) string { return in.AliasName },
 			Keys: []service.KeyRule[wire.DeleteAliasRequest]{
 				{ID: func(in *wire.DeleteAliasRequest) string { return in.AliasName }, Aliases: true, Action: "kms:DeleteAlias", States: service.AnyState},
 			},
@@ -251,6 +273,22 @@ func policyRows() []*service.Row {
 				p.OptString("policyName", in.PolicyName)
 			},
 			Read: getKeyPolicy,
+		}.Row(),
+		service.Op[wire.PutKeyPolicyRequest, service.None]{
+			Service: serviceName, Name: "PutKeyPolicy",
+			Keys: []service.KeyRule[wire.PutKeyPolicyRequest]{{
+				ID: func(in *wire.PutKeyPolicyRequest) string { return in.KeyId }, Action: "kms:PutKeyPolicy", States: service.AnyState,
+				Conditions: func(in *wire.PutKeyPolicyRequest, key string) []string {
+					return bypass(key, in.BypassPolicyLockoutSafetyCheck)
+				},
+			}},
+			Params: func(in *wire.PutKeyPolicyRequest, p *audit.Params) {
+				p.String("keyId", in.KeyId)
+				p.String("policyName", policyName)
+				p.String("policy", in.Policy)
+				p.Bool("bypassPolicyLockoutSafetyCheck", isTrue(in.BypassPolicyLockoutSafetyCheck))
+			},
+			Write: putKeyPolicy,
 		}.Row(),
 		service.Op[wire.ListKeyPoliciesRequest, wire.ListKeyPoliciesResponse]{
 			Service: serviceName, Name: "ListKeyPolicies",

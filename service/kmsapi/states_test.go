@@ -56,6 +56,7 @@ var stateMatrix = []stateCase{
 	{"", "TagResource", `{"KeyId":"$KEY","Tags":[{"TagKey":"a","TagValue":"b"}]}` /*            */, "ok ok  3   3r  ok   ok   ok  ok"},
 	{"", "UntagResource", `{"KeyId":"$KEY","TagKeys":["a"]}` /*                                 */, "ok ok  3   3r  ok   ok   ok  ok"},
 	{"", "UpdateKeyDescription", `{"KeyId":"$KEY","Description":"b"}` /*                        */, "ok ok  3   3r  ok   ok   ok  ok"},
+	{"", "PutKeyPolicy", `{"KeyId":"$KEY","Policy":"$POLICY"}` /*                               */, "ok ok  ok  ok  ok   ok   ok  ok"},
 	{"", "ListResourceTags", `{"KeyId":"$KEY"}` /*                                              */, "ok ok  ok  ok  ok   ok   ok  ok"},
 	{"", "ListKeyPolicies", `{"KeyId":"$KEY"}` /*                                               */, "ok ok  ok  ok  ok   ok   ok  ok"},
 	{"", "GetKeyLastUsage", `{"KeyId":"$KEY"}` /*                                               */, "ok ok  ok  ok  ok   ok   ok  ok"},
@@ -80,7 +81,7 @@ func TestKeyStates(t *testing.T) {
 func testState(t *testing.T, s *testkit.Solo, row stateCase, state string, want outcome) {
 	key, good := s.NewKey(t), s.NewKey(t)
 	body := fill(row.body, "$GOODBLOB", s.NewBlob(t, good), "$BLOB", s.NewBlob(t, key), "$KEY", key, "$GOODALIAS", s.NewAlias(t, "alias/good-"+good, good),
-		"$GOOD", good, "$ALIAS", s.NewAlias(t, "alias/it-"+key, key), "alias/new", "alias/new-"+key)
+		"$GOOD", good, "$ALIAS", s.NewAlias(t, "alias/it-"+key, key), "alias/new", "alias/new-"+key, "$POLICY", strings.ReplaceAll(rootPolicy, `"`, `\"`))
 	s.SetState(t, key, state)
 	before := s.Prune(t)
 	wantOutcome(t, s.Call(t, testkit.Root, row.op, body), outcome{want.code, fill(want.message, "$ARN", testkit.ARN(key))})

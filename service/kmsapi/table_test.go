@@ -88,6 +88,7 @@ var rowCases = []rowCase{
 	{name: "ListKeyRotations", actions: "kms:ListKeyRotations"},
 	{name: "ListKeys", actions: "kms:ListKeys"},
 	{name: "ListResourceTags", actions: "kms:ListResourceTags"},
+	{name: "PutKeyPolicy", write: true, actions: "kms:PutKeyPolicy"},
 	{name: "ReEncrypt", dryRun: true, x: true, actions: "kms:ReEncryptFrom kms:ReEncryptTo"},
 	{name: "RotateKeyOnDemand", write: true, once: true, actions: "kms:RotateKeyOnDemand"},
 	{name: "ScheduleKeyDeletion", write: true, once: true, actions: "kms:ScheduleKeyDeletion"},
@@ -131,12 +132,12 @@ func TestOutputs(t *testing.T) {
 		"EnableKeyRotation": {"KeyId": key}, "DisableKeyRotation": {"KeyId": key}, "GetKeyRotationStatus": {"KeyId": key}, "RotateKeyOnDemand": {"KeyId": key},
 		"ListKeyRotations": {"KeyId": key}, "TagResource": {"KeyId": key, "Tags": []obj{{"TagKey": "a", "TagValue": ""}}}, "UntagResource": {"KeyId": key, "TagKeys": []string{"a"}},
 		"ListResourceTags": {"KeyId": key}, "GetKeyLastUsage": {"KeyId": key}, "ListKeyPolicies": {"KeyId": key}, "UpdateKeyDescription": {"KeyId": key, "Description": ""},
-		"ScheduleKeyDeletion": {"KeyId": key}, "CancelKeyDeletion": {"KeyId": key},
+		"ScheduleKeyDeletion": {"KeyId": key}, "CancelKeyDeletion": {"KeyId": key}, "PutKeyPolicy": {"KeyId": key, "Policy": rootPolicy},
 	}
 	for _, row := range []string{"CreateAlias", "UpdateAlias", "DeleteAlias", "DisableKey", "EnableKey", "CreateKey", "Decrypt", "DescribeKey", "Encrypt", "GenerateDataKey",
 		"GenerateDataKeyWithoutPlaintext", "GenerateRandom", "GetKeyLastUsage", "GetKeyPolicy", "ListAliases", "ListKeys", "ReEncrypt", "EnableKeyRotation", "DisableKeyRotation", "GetKeyRotationStatus",
 		"RotateKeyOnDemand", "ListKeyRotations", "TagResource", "UntagResource", "ListResourceTags", "ListKeyPolicies", "UpdateKeyDescription",
-		"ScheduleKeyDeletion", "CancelKeyDeletion"} {
+		"PutKeyPolicy", "ScheduleKeyDeletion", "CancelKeyDeletion"} {
 		a := s.Call(t, testkit.Root, row, bodies[row])
 		wantOutcome(t, a, success)
 		op, _ := wirekms.Lookup(row)

@@ -18,7 +18,10 @@ func tagRows() []*service.Row {
 	return []*service.Row{
 		service.Op[wire.TagResourceRequest, service.None]{
 			Service: serviceName, Name: "TagResource",
-			Keys:  manage(func(in *wire.TagResourceRequest) string { return in.KeyId }, "kms:TagResource", service.NotPendingDeletion),
+			Keys: []service.KeyRule[wire.TagResourceRequest]{{
+				ID: func(in *wire.TagResourceRequest) string { return in.KeyId }, Action: "kms:TagResource", States: service.NotPendingDeletion,
+				Conditions: func(in *wire.TagResourceRequest, key string) []string { return requestTags(key, in.Tags) },
+			}},
 			Check: func(in *wire.TagResourceRequest) error { return checkTags(in.Tags) },
 			Params: func(in *wire.TagResourceRequest, p *audit.Params) {
 				p.String("keyId", in.KeyId)
@@ -28,7 +31,15 @@ func tagRows() []*service.Row {
 		}.Row(),
 		service.Op[wire.UntagResourceRequest, service.None]{
 			Service: serviceName, Name: "UntagResource",
-			Keys:  manage(func(in *wire.UntagResourceRequest) string { return in.KeyId }, "kms:UntagResource", service.NotPendingDeletion),
+			Keys: []service.KeyRule[wire.UntagResourceRequest]{{
+				ID: func(in *wire.UntagResourceRequest) string { return in.KeyId }, Action: "kms:UntagResource", States: service.NotPendingDeletion,
+				Conditions: func(in *wire.UntagResourceRequest, key string) []string {
+					if key == "aws:tagkeys" {
+						return in.TagKeys
+					}
+					return nil
+				},
+			}},
 			Check: checkUntag,
 			Params: func(in *wire.UntagResourceRequest, p *audit.Params) {
 				p.String("keyId", in.KeyId)

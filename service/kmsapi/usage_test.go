@@ -60,6 +60,7 @@ var notUsing = []struct{ op, body string }{
 	{"EnableKeyRotation", `{"KeyId":"$KEY"}`}, {"DisableKeyRotation", `{"KeyId":"$KEY"}`}, {"RotateKeyOnDemand", `{"KeyId":"$KEY"}`},
 	{"TagResource", `{"KeyId":"$KEY","Tags":[{"TagKey":"a","TagValue":"b"}]}`}, {"UntagResource", `{"KeyId":"$KEY","TagKeys":["a"]}`}, {"ListResourceTags", `{"KeyId":"$KEY"}`},
 	{"UpdateKeyDescription", `{"KeyId":"$KEY","Description":"d"}`}, {"DisableKey", `{"KeyId":"$KEY"}`}, {"EnableKey", `{"KeyId":"$KEY"}`},
+	{"PutKeyPolicy", `{"KeyId":"$KEY","Policy":"` + strings.ReplaceAll(rootPolicy, `"`, `\"`) + `"}`},
 	{"ScheduleKeyDeletion", `{"KeyId":"$KEY"}`}, {"CancelKeyDeletion", `{"KeyId":"$KEY"}`},
 }
 

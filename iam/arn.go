@@ -1,0 +1,71 @@
+package iam
+
+import "strings"
+
+// arnParts is how many parts an ARN has. The last one holds colons of its own.
+const arnParts = 6
+
+// arnPattern matches ARNs. A pattern of six parts matches part by part, so that a *
+// stays within its part (AWS: "ARN condition operators"). In a Resource element one
+// of fewer parts matches the text as a whole, because there a * at the end of a part
+// goes on beyond it (AWS: "Specifying wildcards in resource ARNs").
+type arnPattern struct {
+	parts []pattern // six, or the one of a shorter text
+}
+
+// compileARN reports false for a malformed variable.
+func compileARN(source string, rules patternRules) (a arnPattern, ok bool) {
+	texts := splitPattern(source)
+	if len(texts) < arnParts {
+		texts = []string{source}
+	}
+	a.parts = make([]pattern, len(texts))
+	for i, t := range texts {
+		if a.parts[i], ok = compilePattern(t, rules); !ok {
+			return a, false
+		}
+	}
+	return a, true
+}
+
+// splitPattern splits at the first five colons that stand outside variables.
+func splitPattern(source string) (out []string) {
+	from := 0
+	for i := 0; i < len(source) && len(out) < arnParts-1; i++ {
+		switch {
+		case strings.HasPrefix(source[i:], "${"):
+			if end := strings.IndexByte(source[i:], '}'); end > 0 {
+				i += end
+			}
+		case source[i] == ':':
+			out = append(out, source[from:i])
+			from = i + 1
+		}
+	}
+	return append(out, source[from:])
+}
+
+// matches tells whether the pattern matches the ARN; bound is false where a variable
+// of it has no value.
+func (a *arnPattern) matches(arn string, ctx Context) (match, bound bool) {
+	match = true
+	for i := range a.parts {
+		p := &a.parts[i]
+		part := arn
+		if len(a.parts) == arnParts && i < arnParts-1 {
+			var more bool
+			if part, arn, more = strings.Cut(arn, ":"); !more {
+				match = false
+			}
+		}
+		if p.isAny() {
+			continue
+		}
+		b, ok := p.bind(ctx)
+		if !ok {
+			return false, false
+		}
+		match = match && b.matches(part, exact)
+	}
+	return match, true
+}

@@ -1,0 +1,295 @@
+package iam
+
+import "github.com/kmsd/kmsd/kms"
+
+// Request is what is asked for.
+type Request struct {
+	Action string // "kms:Decrypt"
+	// Resource is the ARN of what the action is on, or "*" for an action on nothing
+	// that has one.
+	Resource string
+	// Account owns the resource.
+	Account string
+	Context Context
+}
+
+// Attached is a policy with the name by which explanations call it: an ARN for a
+// managed policy, the name of an inline one.
+type Attached struct {
+	*Policy
+	Name string
+}
+
+// Subject is a caller and the policies that apply to it.
+type Subject struct {
+	Principal *kms.Principal
+	// Identity are the policies of the user and of its groups, or of the role.
+	Identity []Attached
+	// Boundary is the permissions boundary; its Policy is nil where there is none.
+	Boundary Attached
+	// Session are the session policies; empty where the session has none. Together
+	// they bound what the session may do.
+	Session []Attached
+}
+
+// isRoot tells that the caller needs no identity policy: it is an account's root
+// user.
+func (s *Subject) isRoot() bool { return s.Principal.Type == kms.PrincipalRoot }
+
+// Ground says which policies decided.
+type Ground uint8
+
+// The grounds, in the order in which AWS names them when several deny.
+const (
+	ByBoundary Ground = iota + 1
+	BySession
+	ByIdentity
+	ByKeyPolicy // or by a trust policy
+)
+
+// Decision is the answer to one question "may this caller do this?".
+type Decision struct {
+	Allowed bool
+	// Explicit tells that a Deny statement decided.
+	Explicit bool
+	// Ground is the kind of policy that decided: that allowed, that denied, or that
+	// should have allowed.
+	Ground Ground
+	// Policy, Sid and Statement, counted from 0, name the statement that allowed or
+	// denied. Policy is empty for a key policy and where none did.
+	Policy, Sid string
+	Statement   int
+}
+
+// found is one statement of a policy.
+type found struct {
+	policy *Policy
+	name   string
+	index  int
+}
+
+func (f found) ok() bool { return f.policy != nil }
+
+func (f found) decision(allowed bool, ground Ground) Decision {
+	d := Decision{Allowed: allowed, Explicit: !allowed, Ground: ground}
+	if f.ok() {
+		d.Policy, d.Statement, d.Sid = f.name, f.index, f.policy.statements[f.index].sid
+	}
+	return d
+}
+
+// findings are the first Allow and the first Deny that speak of a request.
+type findings struct{ allow, deny found }
+
+// look evaluates one policy. After both were found nothing more is looked at.
+func (f *findings) look(p *Attached, r *Request) {
+	for i := range p.statements {
+		s := &p.statements[i]
+		if s.deny && f.deny.ok() || !s.deny && f.allow.ok() || !s.applies(r, p.kind) {
+			continue
+		}
+		if s.deny {
+			f.deny = found{p.Policy, p.Name, i}
+		} else {
+			f.allow = found{p.Policy, p.Name, i}
+		}
+	}
+}
+
+func lookAll(policies []Attached, r *Request) (f findings) {
+	for i := range policies {
+		f.look(&policies[i], r)
+	}
+	return f
+}
+
+// own is what the caller's own policies say.
+type own struct {
+	identity, boundary, session found // the first Allow of each
+	bounded, inSession          bool  // whether there is a boundary, a session policy
+	denied                      Decision
+}
+
+// limited tells whether boundary and session policies leave the action open.
+func (o *own) limited() bool {
+	return (!o.bounded || o.boundary.ok()) && (!o.inSession || o.session.ok())
+}
+
+// decideOwn evaluates identity policies, boundary and session policies. An explicit
+// denial of any is final.
+func (s *Subject) decideOwn(r *Request) (o own) {
+	var boundary findings
+	if s.Boundary.Policy != nil {
+		o.bounded = true
+		boundary.look(&s.Boundary, r)
+	}
+	o.inSession = len(s.Session) > 0
+	session, identity := lookAll(s.Session, r), lookAll(s.Identity, r)
+	o.boundary, o.session, o.identity = boundary.allow, session.allow, identity.allow
+	switch {
+	case boundary.deny.ok():
+		o.denied = boundary.deny.decision(false, ByBoundary)
+	case session.deny.ok():
+		o.denied = session.deny.decision(false, BySession)
+	case identity.deny.ok():
+		o.denied = identity.deny.decision(false, ByIdentity)
+	}
+	return o
+}
+
+// AuthorizeIdentity decides an action that identity policies alone govern. The root
+// user of an account may do all of them on what is its account's.
+func AuthorizeIdentity(s *Subject, r *Request) Decision {
+	o := s.decideOwn(r)
+	switch {
+	case o.denied.Explicit:
+		return o.denied
+	case o.bounded && !o.boundary.ok():
+		return Decision{Ground: ByBoundary}
+	case o.inSession && !o.session.ok():
+		return Decision{Ground: BySession}
+	case s.isRoot() && !o.inSession:
+		return Decision{Allowed: true, Ground: ByIdentity}
+	case !o.identity.ok() && !s.isRoot():
+		return Decision{Ground: ByIdentity}
+	}
+	return o.identity.decision(true, ByIdentity)
+}
+
+// AuthorizeKey decides an action on a key under its policy (AWS: "Policy evaluation
+// logic", "Key policies in AWS KMS"). crossAccount tells whether the operation is one
+// that callers of other accounts may be allowed at all.
+func AuthorizeKey(s *Subject, r *Request, policy *Policy, crossAccount bool) Decision {
+	o := s.decideOwn(r)
+	if o.denied.Explicit {
+		return o.denied
+	}
+	by, deny := decideKey(policy, r, s.Principal)
+	if deny.ok() {
+		return deny.decision(false, ByKeyPolicy)
+	}
+	if s.Principal.Account != r.Account {
+		return s.authorizeForeign(&o, &by, crossAccount)
+	}
+	return s.authorizeOwn(&o, &by)
+}
+
+// lets are the first statements of a key policy that let the caller in, by how they
+// name it.
+type lets struct{ name, role, account, anyone found }
+
+// decideKey evaluates a policy that names principals.
+func decideKey(p *Policy, r *Request, caller *kms.Principal) (by lets, deny found) {
+	for i := range p.statements {
+		s := &p.statements[i]
+		m := s.names(caller)
+		if m == 0 || !s.applies(r, p.kind) {
+			continue
+		}
+		if s.deny {
+			return by, found{policy: p, index: i}
+		}
+		by.add(m, found{policy: p, index: i})
+	}
+	return by, found{}
+}
+
+// names returns how the statement names the caller, 0 for not at all.
+func (s *statement) names(caller *kms.Principal) match {
+	switch {
+	case !s.notPrincipal:
+		return s.principals.of(caller)
+	case s.deny && s.principals.exempts(caller), !s.deny && s.principals.of(caller) != 0:
+		return 0
+	}
+	return byAnyone
+}
+
+func (l *lets) add(m match, f found) {
+	for _, way := range [...]struct {
+		m match
+		f *found
+	}{{byName, &l.name}, {byRole, &l.role}, {byAccount, &l.account}, {byAnyone, &l.anyone}} {
+		if m&way.m != 0 && !way.f.ok() {
+			*way.f = f
+		}
+	}
+}
+
+// authorizeOwn decides for a caller of the key's account. A policy that names the
+// user or the session itself is not limited by what boundary and session policies
+// leave out; one that names the role is.
+func (s *Subject) authorizeOwn(o *own, by *lets) Decision {
+	limited := o.limited()
+	for _, way := range [...]struct {
+		f    found
+		lets bool
+	}{{by.name, true}, {by.role, limited}, {by.anyone, limited}, {by.account, s.isRoot()}} {
+		if way.f.ok() && way.lets {
+			return way.f.decision(true, ByKeyPolicy)
+		}
+	}
+	delegated := by.account.ok() || by.anyone.ok()
+	switch {
+	case delegated && o.identity.ok() && limited:
+		return o.identity.decision(true, ByIdentity)
+	case !delegated && !by.role.ok():
+		return Decision{Ground: ByKeyPolicy}
+	}
+	return o.missing()
+}
+
+// authorizeForeign decides for a caller of another account: both sides must allow.
+func (s *Subject) authorizeForeign(o *own, by *lets, crossAccount bool) Decision {
+	let := by.name
+	for _, f := range [...]found{by.role, by.account, by.anyone} {
+		if !let.ok() {
+			let = f
+		}
+	}
+	switch {
+	case !crossAccount || !let.ok():
+		return Decision{Ground: ByKeyPolicy}
+	case o.limited() && (s.isRoot() || o.identity.ok()):
+		return let.decision(true, ByKeyPolicy)
+	}
+	return o.missing()
+}
+
+// missing is the refusal where the key's policy would have let the caller in.
+func (o *own) missing() Decision {
+	switch {
+	case o.bounded && !o.boundary.ok():
+		return Decision{Ground: ByBoundary}
+	case o.inSession && !o.session.ok():
+		return Decision{Ground: BySession}
+	}
+	return Decision{Ground: ByIdentity}
+}
+
+// AuthorizeTrust decides whether a caller may act on a role under the role's trust
+// policy (AWS STS: AssumeRole). In the role's own account a trust policy that names
+// the caller itself is enough; one that names the account delegates to identity
+// policies. From another account both sides must allow.
+func AuthorizeTrust(s *Subject, r *Request, trust *Policy) Decision {
+	return AuthorizeKey(s, r, trust, true)
+}
+
+var groundTexts = [...]string{
+	ByBoundary: "permissions boundary", BySession: "session policy", ByIdentity: "identity-based policy", ByKeyPolicy: "resource-based policy",
+}
+
+// Why completes the text of AccessDeniedException: "because no identity-based policy
+// allows the kms:Decrypt action" (AWS IAM: "Troubleshoot access denied error
+// messages").
+func (d Decision) Why(action string) string {
+	text := groundTexts[d.Ground]
+	if !d.Explicit {
+		return "because no " + text + " allows the " + action + " action"
+	}
+	article := "a "
+	if d.Ground == ByIdentity {
+		article = "an "
+	}
+	return "with an explicit deny in " + article + text
+}

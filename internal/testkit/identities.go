@@ -1,0 +1,68 @@
+package testkit
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/kmsd/kmsd/fsm"
+	"github.com/kmsd/kmsd/kms"
+	"github.com/kmsd/kmsd/service"
+)
+
+// NewUser makes a user with inline policies and an access key, straight in the state,
+// and returns how it signs and its unique id. The name may hold a path: "/eng/alice".
+func (s *Solo) NewUser(t testing.TB, account, name string, policies ...string) (Caller, string) {
+	t.Helper()
+	user := s.NewIdentity(t, fsm.KindUser, account, name, policies...)
+	id := fmt.Sprintf("AKIA%016d", s.Machine.Index())
+	secret, err := s.Keyring.Seal(service.SecretPurpose, id, []byte("a secret of the tests"))
+	check(t, err)
+	s.Apply(t, fsm.CreateAccessKey{AccessKey: fsm.AccessKey{ID: id, Account: account, Type: kms.PrincipalUser, UniqueID: user.ID,
+		Status: fsm.StatusActive, Created: s.Now().UnixMilli(), SecretTerm: 1, Secret: secret}})
+	return Caller{AccessKey: id, Region: Region}, user.ID
+}
+
+// NewIdentity makes a user, group or role with inline policies.
+func (s *Solo) NewIdentity(t testing.TB, kind fsm.IdentityKind, account, name string, policies ...string) *fsm.Identity {
+	t.Helper()
+	path, base := "/", name
+	if at := strings.LastIndexByte(name, '/'); at >= 0 {
+		path, base = name[:at+1], name[at+1:]
+	}
+	prefix := map[fsm.IdentityKind]string{fsm.KindUser: "AIDA", fsm.KindGroup: "AGPA", fsm.KindRole: "AROA"}[kind]
+	i := fsm.Identity{ID: fmt.Sprintf("%s%017d", prefix, s.Machine.Index()), Kind: kind, Account: account, Name: base, Path: path, Created: s.Now().UnixMilli()}
+	texts := policies
+	if kind == fsm.KindRole {
+		trust := `{"Version":"2012-10-17","Statement":[]}`
+		i.Trust, i.MaxSession, texts = sha256.Sum256([]byte(trust)), 3600, append(texts, trust)
+	}
+	for n, text := range policies {
+		i.Inline = append(i.Inline, fsm.InlinePolicy{Name: fmt.Sprint("inline", n), Hash: sha256.Sum256([]byte(text))})
+	}
+	s.Apply(t, fsm.CreateIdentity{Identity: i, Texts: texts})
+	return &i
+}
+
+// Change replaces an identity by what change makes of it.
+func (s *Solo) Change(t testing.TB, id string, change func(*fsm.Identity)) {
+	t.Helper()
+	had, ok := s.Machine.View().Identity(id)
+	if !ok {
+		t.Fatalf("there is no identity %s", id)
+	}
+	i := *had
+	i.ModIndex = 0
+	change(&i)
+	s.Apply(t, fsm.SetIdentity{Identity: i})
+}
+
+// Known tells whether the caller's access key may sign.
+func (s *Solo) Known(t testing.TB, who Caller) bool {
+	t.Helper()
+	session, err := s.Service.Open(t.Context())
+	check(t, err)
+	_, _, ok := session.Secret(who.AccessKey)
+	return ok
+}

@@ -1,0 +1,198 @@
+package service
+
+import (
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/kmsd/kmsd/fsm"
+	"github.com/kmsd/kmsd/kms"
+)
+
+// conditions are the condition keys of one authorisation (AWS KMS: "AWS KMS
+// condition keys"; IAM: "AWS global condition context keys"). It belongs to its
+// request.
+type conditions struct {
+	r *Request
+	// key is the resolved key, nil for what is on no key.
+	key *Key
+	// alias tells that the operation accepts aliases.
+	alias bool
+	// own returns the values of the keys that come from the call's parameters.
+	own func(key string) []string
+	in  any // the parameters
+}
+
+// Values returns the values of a condition key, whose name is in lower case.
+func (c *conditions) Values(name string) ([]string, bool) {
+	values := c.values(name)
+	return values, len(values) > 0
+}
+
+func (c *conditions) values(name string) []string {
+	service, rest, _ := strings.Cut(name, ":")
+	switch service {
+	case "aws":
+		if tag, ok := strings.CutPrefix(rest, "resourcetag/"); ok {
+			return c.resourceTag(tag)
+		}
+		if v := c.own(name); v != nil {
+			return v
+		}
+		return c.r.global(rest, c.key)
+	case "kms":
+		if v := c.own(name); v != nil || c.key == nil {
+			if v == nil && rest == "calleraccount" {
+				return []string{c.r.Principal.Account}
+			}
+			return v
+		}
+		return c.ofKey(rest)
+	}
+	return nil
+}
+
+// ofKey returns the values that the key and the way it was named give.
+func (c *conditions) ofKey(name string) []string {
+	k := c.key.Key
+	switch name {
+	case "calleraccount":
+		return []string{c.r.Principal.Account}
+	case "keyspec", "customermasterkeyspec":
+		return []string{string(k.Spec)}
+	case "keyusage", "customermasterkeyusage":
+		return []string{string(k.Usage)}
+	case "keyorigin":
+		return []string{string(k.Origin)}
+	case "multiregion":
+		return []string{strconv.FormatBool(k.MultiRegion)}
+	case "requestalias":
+		if c.alias && c.key.Alias != "" {
+			return []string{c.key.Alias}
+		}
+	case "resourcealiases":
+		return c.r.aliasesOf(k)
+	case "reencryptonsamekey":
+		return c.r.onSameKey(c.in)
+	case "trailingdayswithoutkeyusage":
+		return c.r.daysUnused(k)
+	}
+	return nil
+}
+
+// maxConditionAliases is how many aliases a key may have for kms:ResourceAliases to
+// be there at all (AWS: "Alias authorization").
+const maxConditionAliases = 50
+
+func (r *Request) aliasesOf(k *fsm.Key) []string {
+	list, more := r.View.ListKeyAliases(k.Account, k.Region, k.ID, "", maxConditionAliases)
+	if more {
+		return nil
+	}
+	names := make([]string, len(list))
+	for i, a := range list {
+		names[i] = a.Name
+	}
+	return names
+}
+
+// onSameKey tells whether a call with two keys, of which a ciphertext names the first,
+// names the same key twice.
+func (r *Request) onSameKey(in any) []string {
+	if len(r.row.keys) != 2 || r.row.keys[0].blob == nil {
+		return nil
+	}
+	from, err := r.key(0, in)
+	if err != nil || from.Key == nil {
+		return nil
+	}
+	to, err := r.key(1, in)
+	if err != nil || to.Key == nil {
+		return nil
+	}
+	return []string{strconv.FormatBool(from.Key == to.Key)}
+}
+
+const dayMillis = 24 * 60 * 60 * 1000
+
+// daysUnused counts whole days since the key's last use, or since it was made.
+func (r *Request) daysUnused(k *fsm.Key) []string {
+	since := k.Created
+	if u, _ := r.View.Usage(k.Region, k.ID); u != nil {
+		since = max(since, u.Time)
+	}
+	return []string{strconv.FormatInt(max(0, r.Now-since)/dayMillis, 10)}
+}
+
+// resourceTag returns the value of a tag of the key. Tag names of conditions ignore
+// case.
+func (c *conditions) resourceTag(name string) []string {
+	if c.key == nil {
+		return nil
+	}
+	return tagNamed(c.r.View.Tags(c.key.Region, c.key.ID), name)
+}
+
+func tagNamed(tags []fsm.Tag, name string) []string {
+	for _, t := range tags {
+		if strings.EqualFold(t.Key, name) {
+			return []string{t.Value}
+		}
+	}
+	return nil
+}
+
+// global returns the values of the global keys, named without "aws:".
+func (r *Request) global(name string, key *Key) []string {
+	if tag, ok := strings.CutPrefix(name, "principaltag/"); ok {
+		return tagNamed(r.tags, tag)
+	}
+	p := &r.Principal
+	switch name {
+	case "principalarn":
+		return []string{p.PolicyARN()}
+	case "principalaccount":
+		return []string{p.Account}
+	case "principaltype":
+		return principalTypes[p.Type]
+	case "userid":
+		return []string{p.UniqueID}
+	case "username":
+		if p.Type == kms.PrincipalUser {
+			return []string{p.Name()}
+		}
+	case "principalisawsservice", "viaawsservice":
+		return []string{"false"}
+	case "sourceip":
+		return present(r.Source.IP)
+	case "useragent":
+		return present(r.Source.UserAgent)
+	case "securetransport":
+		return []string{strconv.FormatBool(r.Source.TLSVersion != "")}
+	case "currenttime":
+		return []string{time.UnixMilli(r.Now).UTC().Format(time.RFC3339)}
+	case "epochtime":
+		return []string{strconv.FormatInt(r.Now/1000, 10)}
+	case "requestedregion":
+		return present(r.Region)
+	case "resourceaccount":
+		if key != nil {
+			return []string{key.Account}
+		}
+	}
+	return nil
+}
+
+var principalTypes = map[kms.PrincipalType][]string{
+	kms.PrincipalRoot: {"Account"}, kms.PrincipalUser: {"User"}, kms.PrincipalAssumedRole: {"AssumedRole"},
+}
+
+func present(s string) []string {
+	if s == "" {
+		return nil
+	}
+	return []string{s}
+}
+
+// absent has none of the keys of a call's parameters.
+func absent(string) []string { return nil }

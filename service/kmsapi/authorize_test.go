@@ -1,0 +1,311 @@
+package kmsapi_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/kmsd/kmsd/fsm"
+	"github.com/kmsd/kmsd/internal/testkit"
+)
+
+const rootPolicy = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::111122223333:root"},"Action":"kms:*","Resource":"*"}]}`
+
+// allowing is an identity policy that allows actions, under conditions if there are
+// any.
+func allowing(actions, resource, condition string) string {
+	list, _ := json.Marshal(strings.Fields(actions))
+	s := `{"Effect":"Allow","Action":` + string(list) + `,"Resource":"` + resource + `"`
+	if condition != "" {
+		s += `,"Condition":` + condition
+	}
+	return `{"Version":"2012-10-17","Statement":[` + s + `}]}`
+}
+
+// setPolicy gives a key a policy of further statements beside the default one.
+func setPolicy(t *testing.T, s *testkit.Solo, key string, statements ...string) {
+	t.Helper()
+	policy := strings.TrimSuffix(rootPolicy, `]}`) + "," + strings.Join(statements, ",") + `]}`
+	wantOutcome(t, s.Call(t, testkit.Root, "PutKeyPolicy", obj{"KeyId": key, "Policy": policy}), success)
+}
+
+func lets(effect, principal, action, condition string) string {
+	s := fmt.Sprintf(`{"Effect":%q,"Principal":{"AWS":%q},"Action":%q,"Resource":"*"`, effect, principal, action)
+	if condition != "" {
+		s += `,"Condition":` + condition
+	}
+	return s + "}"
+}
+
+func deniedUser(name, action, resource, why string) outcome {
+	return accessDenied("User: arn:aws:iam::111122223333:user/" + name + " is not authorized to perform: " + action + " on resource: " + resource + " " + why)
+}
+
+// A user without policies may nothing; one with a policy may what it says (appendix
+// A.2, 1, 2, 4 and 7).
+func TestUsersRights(t *testing.T) {
+	t.Parallel()
+	s := testkit.Start(t)
+	key := s.NewKey(t)
+	arn := testkit.ARN(key)
+	encrypt := obj{"KeyId": key, "Plaintext": "AA=="}
+	nobody, _ := s.NewUser(t, testkit.Account, "/eng/nobody")
+	wantOutcome(t, s.Call(t, nobody, "Encrypt", encrypt), deniedUser("eng/nobody", "kms:Encrypt", arn, "because no identity-based policy allows the kms:Encrypt action"))
+	some, _ := s.NewUser(t, testkit.Account, "some", allowing("kms:Encrypt", arn, ""))
+	wantOutcome(t, s.Call(t, some, "Encrypt", encrypt), success)
+	wantOutcome(t, s.Call(t, some, "DescribeKey", obj{"KeyId": key}), deniedUser("some", "kms:DescribeKey", arn, "because no identity-based policy allows the kms:DescribeKey action"))
+	other := s.NewKey(t)
+	wantOutcome(t, s.Call(t, some, "Encrypt", with(encrypt, obj{"KeyId": other})), deniedUser("some", "kms:Encrypt", testkit.ARN(other), "because no identity-based policy allows the kms:Encrypt action"))
+	never, _ := s.NewUser(t, testkit.Account, "never", allowing("kms:*", "*", ""), strings.Replace(allowing("kms:Encrypt", "*", ""), "Allow", "Deny", 1))
+	wantOutcome(t, s.Call(t, never, "Encrypt", encrypt), deniedUser("never", "kms:Encrypt", arn, "with an explicit deny in an identity-based policy"))
+	wantOutcome(t, s.Call(t, never, "DescribeKey", obj{"KeyId": key}), success)
+	setPolicy(t, s, key, lets("Allow", "arn:aws:iam::111122223333:user/eng/nobody", "kms:Encrypt", ""), lets("Deny", "arn:aws:iam::111122223333:user/some", "kms:*", ""))
+	wantOutcome(t, s.Call(t, nobody, "Encrypt", encrypt), success)
+	wantOutcome(t, s.Call(t, some, "Encrypt", encrypt), deniedUser("some", "kms:Encrypt", arn, "with an explicit deny in a resource-based policy"))
+}
+
+// Operations on no key, with tags and with aliases (appendix A.2, 29 and 32).
+func TestIdentityOnlyRights(t *testing.T) {
+	t.Parallel()
+	s := testkit.Start(t)
+	key := s.NewKey(t)
+	nobody, _ := s.NewUser(t, testkit.Account, "nobody")
+	for op, body := range map[string]string{"CreateKey": `{}`, "ListKeys": `{}`, "ListAliases": `{}`, "GenerateRandom": `{"NumberOfBytes":1}`} {
+		wantOutcome(t, s.Call(t, nobody, op, body), deniedUser("nobody", "kms:"+op, "*", "because no identity-based policy allows the kms:"+op+" action"))
+	}
+	maker, _ := s.NewUser(t, testkit.Account, "maker", allowing("kms:CreateKey", "*", ""))
+	wantOutcome(t, s.Call(t, maker, "CreateKey", `{}`), success)
+	wantOutcome(t, s.Call(t, maker, "CreateKey", `{"Tags":[{"TagKey":"a","TagValue":"b"}]}`),
+		accessDenied("User: arn:aws:iam::111122223333:user/maker is not authorized to perform: kms:TagResource because no identity-based policy allows the kms:TagResource action"))
+	tagger, _ := s.NewUser(t, testkit.Account, "tagger", allowing("kms:CreateKey kms:TagResource", "*", `{"StringEquals":{"aws:RequestTag/Team":"red"},"ForAllValues:StringEquals":{"aws:TagKeys":["team","env"]}}`))
+	wantOutcome(t, s.Call(t, tagger, "CreateKey", `{"Tags":[{"TagKey":"team","TagValue":"red"}]}`), success)
+	for _, tags := range []string{`[{"TagKey":"team","TagValue":"blue"}]`, `[{"TagKey":"team","TagValue":"red"},{"TagKey":"other","TagValue":""}]`} {
+		wantOutcome(t, s.Call(t, tagger, "CreateKey", `{"Tags":`+tags+`}`), deniedUser("tagger", "kms:CreateKey", "*", "because no identity-based policy allows the kms:CreateKey action"))
+	}
+	aliaser, _ := s.NewUser(t, testkit.Account, "aliaser", allowing("kms:CreateAlias", "arn:aws:kms:*:111122223333:alias/app-*", ""))
+	const made = "arn:aws:kms:us-east-1:111122223333:alias/"
+	wantOutcome(t, s.Call(t, aliaser, "CreateAlias", obj{"AliasName": "alias/other", "TargetKeyId": key}), deniedUser("aliaser", "kms:CreateAlias", made+"other", "because no identity-based policy allows the kms:CreateAlias action"))
+	wantOutcome(t, s.Call(t, aliaser, "CreateAlias", obj{"AliasName": "alias/app-1", "TargetKeyId": key}), deniedUser("aliaser", "kms:CreateAlias", testkit.ARN(key), "because no identity-based policy allows the kms:CreateAlias action"))
+	both, _ := s.NewUser(t, testkit.Account, "both", allowing("kms:*Alias", "*", ""))
+	wantOutcome(t, s.Call(t, both, "CreateAlias", obj{"AliasName": "alias/app-1", "TargetKeyId": key}), success)
+	wantOutcome(t, s.Call(t, both, "DeleteAlias", obj{"AliasName": "alias/app-1"}), success)
+}
+
+// Groups, boundaries and managed policies count.
+func TestGroupsAndBoundaries(t *testing.T) {
+	t.Parallel()
+	s := testkit.Start(t)
+	key := s.NewKey(t)
+	who, id := s.NewUser(t, testkit.Account, "alice")
+	describe := obj{"KeyId": key}
+	denied := func(why string) outcome { return deniedUser("alice", "kms:DescribeKey", testkit.ARN(key), why) }
+	group := s.NewIdentity(t, fsm.KindGroup, testkit.Account, "readers", allowing("kms:DescribeKey", "*", ""))
+	s.Change(t, id, func(i *fsm.Identity) { i.Groups = []string{group.ID} })
+	wantOutcome(t, s.Call(t, who, "DescribeKey", describe), success)
+	s.Change(t, id, func(i *fsm.Identity) { i.Boundary = "arn:aws:iam::aws:policy/IAMFullAccess" })
+	wantOutcome(t, s.Call(t, who, "DescribeKey", describe), denied("because no permissions boundary allows the kms:DescribeKey action"))
+	s.Change(t, id, func(i *fsm.Identity) { i.Boundary = "arn:aws:iam::aws:policy/ReadOnlyAccess" })
+	wantOutcome(t, s.Call(t, who, "DescribeKey", describe), success)
+	s.Change(t, id, func(i *fsm.Identity) { i.Boundary, i.Groups = "", nil })
+	wantOutcome(t, s.Call(t, who, "DescribeKey", describe), denied("because no identity-based policy allows the kms:DescribeKey action"))
+	s.Change(t, id, func(i *fsm.Identity) {
+		i.Attached = []string{"arn:aws:iam::aws:policy/AWSKeyManagementServicePowerUser"}
+	})
+	wantOutcome(t, s.Call(t, who, "DescribeKey", describe), success)
+	wantOutcome(t, s.Call(t, who, "Encrypt", obj{"KeyId": key, "Plaintext": "AA=="}), deniedUser("alice", "kms:Encrypt", testkit.ARN(key), "because no identity-based policy allows the kms:Encrypt action"))
+}
+
+// A user of the same name made anew has nothing of what the old one had, and the
+// policy shows the old one's id.
+func TestPrincipalsAreBoundToIDs(t *testing.T) {
+	t.Parallel()
+	s := testkit.Start(t)
+	key := s.NewKey(t)
+	bob, id := s.NewUser(t, testkit.Account, "/x/bob")
+	const arn = "arn:aws:iam::111122223333:user/x/bob"
+	setPolicy(t, s, key, lets("Allow", arn, "kms:DescribeKey", ""))
+	wantOutcome(t, s.Call(t, bob, "DescribeKey", obj{"KeyId": key}), success)
+	policy := func() string { return s.Must(t, "GetKeyPolicy", obj{"KeyId": key})["Policy"].(string) }
+	if got := policy(); !strings.Contains(got, arn) || strings.Contains(got, id) {
+		t.Errorf("the policy shows %s", got)
+	}
+	s.Apply(t, fsm.DeleteAccessKey{Account: testkit.Account, ID: bob.AccessKey})
+	s.Apply(t, fsm.DeleteIdentity{ID: id})
+	if got := policy(); strings.Contains(got, arn) || !strings.Contains(got, id) {
+		t.Errorf("the policy of a deleted user shows %s", got)
+	}
+	again, _ := s.NewUser(t, testkit.Account, "/x/bob")
+	wantOutcome(t, s.Call(t, again, "DescribeKey", obj{"KeyId": key}), deniedUser("x/bob", "kms:DescribeKey", testkit.ARN(key), "because no identity-based policy allows the kms:DescribeKey action"))
+	// What the policy shows of a deleted user cannot be put back.
+	wantOutcome(t, s.Call(t, testkit.Root, "PutKeyPolicy", obj{"KeyId": key, "Policy": policy()}), outcome{"MalformedPolicyDocumentException", "Policy contains a statement with one or more invalid principals."})
+}
+
+// What PutKeyPolicy refuses (appendix A.2, 33 and 34; AWS: PutKeyPolicy).
+func TestPutKeyPolicy(t *testing.T) {
+	t.Parallel()
+	s := testkit.Start(t)
+	key := s.NewKey(t)
+	invalid := outcome{"MalformedPolicyDocumentException", "Policy contains a statement with one or more invalid principals."}
+	locked := outcome{"MalformedPolicyDocumentException", "The new key policy will not allow you to update the key policy in the future."}
+	put := func(who testkit.Caller, policy string, bypass any) testkit.Answer {
+		return s.Call(t, who, "PutKeyPolicy", obj{"KeyId": key, "Policy": policy, "BypassPolicyLockoutSafetyCheck": bypass})
+	}
+	s.NewUser(t, testkit.Account, "/eng/alice")
+	admin, _ := s.NewUser(t, testkit.Account, "admin", allowing("kms:*", "*", ""))
+	s.NewIdentity(t, fsm.KindRole, testkit.Account, "/svc/App")
+	for principal, want := range map[string]outcome{
+		"arn:aws:iam::111122223333:user/eng/alice": success, "arn:aws:iam::111122223333:role/svc/App": success, "arn:aws:sts::111122223333:assumed-role/App/s": success,
+		"arn:aws:iam::999999999999:user/whoever": success, "999999999999": success, "*": success,
+		"arn:aws:iam::111122223333:user/alice": invalid, "arn:aws:iam::111122223333:user/eng/ALICE": invalid, "arn:aws:iam::111122223333:role/App": invalid, "arn:aws:sts::111122223333:assumed-role/None/s": invalid,
+		"arn:aws:iam::444455556666:user/nobody": invalid, "AIDAEXAMPLEEXAMPLEEXA": invalid,
+	} {
+		policy := strings.TrimSuffix(rootPolicy, `]}`) + "," + lets("Deny", principal, "kms:Sign", "") + `]}`
+		if a := put(testkit.Root, policy, nil); a.Refusal == nil && want != success || a.Refusal != nil && (outcome{a.Refusal.Code, a.Refusal.Message}) != want {
+			t.Errorf("%s: got %v, want %v", principal, a.Refusal, want)
+		}
+	}
+	onlyAlice := `{"Version":"2012-10-17","Statement":[` + lets("Allow", "arn:aws:iam::111122223333:user/eng/alice", "kms:*", "") + `]}`
+	wantOutcome(t, put(admin, onlyAlice, nil), locked)
+	wantOutcome(t, put(admin, onlyAlice, false), locked)
+	wantOutcome(t, put(admin, rootPolicy, nil), success) // admin still reaches it by its identity policy
+	wantOutcome(t, put(admin, onlyAlice, true), success)
+	wantOutcome(t, put(testkit.Root, rootPolicy, nil), accessDenied("User: arn:aws:iam::111122223333:root is not authorized to perform: kms:PutKeyPolicy on resource: "+testkit.ARN(key)+
+		" because no resource-based policy allows the kms:PutKeyPolicy action"))
+}
+
+// Condition keys (AWS: "AWS KMS condition keys"), each once present and once absent or
+// other, through the operations that have them.
+func TestConditionKeys(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name, op, body, condition string
+		want                      bool
+	}{
+		{"CallerAccount", "DescribeKey", `{"KeyId":"$KEY"}`, `{"StringEquals":{"kms:CallerAccount":"111122223333"}}`, true},
+		{"CallerAccount on no key", "ListKeys", `{}`, `{"StringEquals":{"kms:CallerAccount":"111122223333"}}`, true},
+		{"KeySpec", "DescribeKey", `{"KeyId":"$KEY"}`, `{"StringEquals":{"kms:KeySpec":"SYMMETRIC_DEFAULT","kms:CustomerMasterKeySpec":"SYMMETRIC_DEFAULT","kms:KeyUsage":"ENCRYPT_DECRYPT","kms:CustomerMasterKeyUsage":"ENCRYPT_DECRYPT","kms:KeyOrigin":"AWS_KMS"},"Bool":{"kms:MultiRegion":"false"},"Null":{"kms:MultiRegionKeyType":"true"}}`, true},
+		{"no key's properties on no key", "ListKeys", `{}`, `{"Null":{"kms:KeySpec":"true","kms:KeyUsage":"true","kms:KeyOrigin":"true","kms:MultiRegion":"true","kms:ResourceAliases":"true","aws:ResourceTag/team":"true","aws:ResourceAccount":"true"}}`, true},
+		{"CreateKey's defaults", "CreateKey", `{}`, `{"StringEquals":{"kms:KeySpec":"SYMMETRIC_DEFAULT","kms:KeyUsage":"ENCRYPT_DECRYPT","kms:KeyOrigin":"AWS_KMS"},"Bool":{"kms:MultiRegion":"false"},"Null":{"kms:BypassPolicyLockoutSafetyCheck":"true"}}`, true},
+		{"CreateKey's parameters", "CreateKey", `{"BypassPolicyLockoutSafetyCheck":true}`, `{"Bool":{"kms:BypassPolicyLockoutSafetyCheck":"true"}}`, true},
+		{"EncryptionAlgorithm", "Encrypt", `{"KeyId":"$KEY","Plaintext":"AA=="}`, `{"StringEquals":{"kms:EncryptionAlgorithm":"SYMMETRIC_DEFAULT"}}`, true},
+		{"EncryptionContext", "Encrypt", `{"KeyId":"$KEY","Plaintext":"AA==","EncryptionContext":{"App":"x","b":""}}`, `{"StringEquals":{"kms:EncryptionContext:app":"x"},"ForAllValues:StringEquals":{"kms:EncryptionContextKeys":["App","b"]}}`, true},
+		{"EncryptionContext, another value", "Encrypt", `{"KeyId":"$KEY","Plaintext":"AA==","EncryptionContext":{"App":"X"}}`, `{"StringEquals":{"kms:EncryptionContext:app":"x"}}`, false},
+		{"EncryptionContextKeys, another", "Encrypt", `{"KeyId":"$KEY","Plaintext":"AA==","EncryptionContext":{"app":"x","c":""}}`, `{"ForAllValues:StringEquals":{"kms:EncryptionContextKeys":["app","b"]}}`, false},
+		{"EncryptionContextKeys, none", "Encrypt", `{"KeyId":"$KEY","Plaintext":"AA=="}`, `{"Null":{"kms:EncryptionContextKeys":"true"}}`, true},
+		{"GenerateDataKey", "GenerateDataKey", `{"KeyId":"$KEY","KeySpec":"AES_256","EncryptionContext":{"a:b":"x"}}`, `{"StringEquals":{"kms:EncryptionContext:a:b":"x","kms:EncryptionAlgorithm":"SYMMETRIC_DEFAULT"}}`, true},
+		{"GenerateDataKeyWithoutPlaintext", "GenerateDataKeyWithoutPlaintext", `{"KeyId":"$KEY","KeySpec":"AES_256","EncryptionContext":{"a":"x"}}`, `{"StringEquals":{"kms:EncryptionContext:a":"x"}}`, true},
+		{"RequestAlias", "DescribeKey", `{"KeyId":"alias/app"}`, `{"StringEquals":{"kms:RequestAlias":"alias/app"}}`, true},
+		{"RequestAlias by ARN", "DescribeKey", `{"KeyId":"arn:aws:kms:us-east-1:111122223333:alias/app"}`, `{"StringEquals":{"kms:RequestAlias":"alias/app"}}`, true},
+		{"RequestAlias by id", "DescribeKey", `{"KeyId":"$KEY"}`, `{"Null":{"kms:RequestAlias":"true"}}`, true},
+		{"ResourceAliases", "DescribeKey", `{"KeyId":"$KEY"}`, `{"ForAnyValue:StringLike":{"kms:ResourceAliases":"alias/ap*"}}`, true},
+		{"ResourceAliases, another", "DescribeKey", `{"KeyId":"$KEY"}`, `{"ForAnyValue:StringLike":{"kms:ResourceAliases":"alias/x*"}}`, false},
+		{"ResourceTag", "DescribeKey", `{"KeyId":"$KEY"}`, `{"StringEquals":{"aws:ResourceTag/Team":"red"}}`, true},
+		{"ResourceTag, another", "DescribeKey", `{"KeyId":"$KEY"}`, `{"StringEquals":{"aws:ResourceTag/team":"blue"}}`, false},
+		{"RequestTag", "TagResource", `{"KeyId":"$KEY","Tags":[{"TagKey":"a","TagValue":"1"}]}`, `{"StringEquals":{"aws:RequestTag/a":"1"},"ForAnyValue:StringEquals":{"aws:TagKeys":"a"}}`, true},
+		{"TagKeys", "UntagResource", `{"KeyId":"$KEY","TagKeys":["a","b"]}`, `{"ForAllValues:StringEquals":{"aws:TagKeys":["a","b"]}}`, true},
+		{"TagKeys, another", "UntagResource", `{"KeyId":"$KEY","TagKeys":["a","c"]}`, `{"ForAllValues:StringEquals":{"aws:TagKeys":["a","b"]}}`, false},
+		{"RotationPeriodInDays", "EnableKeyRotation", `{"KeyId":"$KEY","RotationPeriodInDays":180}`, `{"NumericGreaterThanEquals":{"kms:RotationPeriodInDays":"180"}}`, true},
+		{"RotationPeriodInDays, absent", "EnableKeyRotation", `{"KeyId":"$KEY"}`, `{"Null":{"kms:RotationPeriodInDays":"true"}}`, true},
+		{"PendingWindowInDays", "ScheduleKeyDeletion", `{"KeyId":"$KEY","PendingWindowInDays":8}`, `{"NumericEquals":{"kms:ScheduleKeyDeletionPendingWindowInDays":"8"}}`, true},
+		{"PendingWindowInDays, less", "ScheduleKeyDeletion", `{"KeyId":"$KEY","PendingWindowInDays":7}`, `{"NumericGreaterThan":{"kms:ScheduleKeyDeletionPendingWindowInDays":"7"}}`, false},
+		{"TrailingDaysWithoutKeyUsage", "DisableKey", `{"KeyId":"$KEY"}`, `{"NumericGreaterThanEquals":{"kms:TrailingDaysWithoutKeyUsage":"10"}}`, true},
+		{"TrailingDaysWithoutKeyUsage, more", "DisableKey", `{"KeyId":"$KEY"}`, `{"NumericGreaterThanEquals":{"kms:TrailingDaysWithoutKeyUsage":"11"}}`, false},
+		{"Bypass absent", "PutKeyPolicy", `{"KeyId":"$KEY","Policy":"$POLICY"}`, `{"Bool":{"kms:BypassPolicyLockoutSafetyCheck":"false"}}`, false},
+		{"Bypass sent", "PutKeyPolicy", `{"KeyId":"$KEY","Policy":"$POLICY","BypassPolicyLockoutSafetyCheck":false}`, `{"Bool":{"kms:BypassPolicyLockoutSafetyCheck":"false"}}`, true},
+		{"ReEncryptTo's context", "ReEncrypt", `{"CiphertextBlob":"$BLOB","DestinationKeyId":"$KEY","DestinationEncryptionContext":{"a":"1"}}`, `{"StringEqualsIfExists":{"kms:EncryptionContext:a":"1"}}`, true},
+		{"ReEncryptFrom's context", "ReEncrypt", `{"CiphertextBlob":"$BLOB","DestinationKeyId":"$KEY","DestinationEncryptionContext":{"a":"1"}}`, `{"StringEquals":{"kms:EncryptionContext:a":"1"}}`, false},
+		{"ReEncryptOnSameKey", "ReEncrypt", `{"CiphertextBlob":"$BLOB","DestinationKeyId":"$KEY"}`, `{"Bool":{"kms:ReEncryptOnSameKey":"true"}}`, true},
+		{"ReEncryptOnSameKey, another key", "ReEncrypt", `{"CiphertextBlob":"$BLOB","DestinationKeyId":"$OTHER"}`, `{"Bool":{"kms:ReEncryptOnSameKey":"true"}}`, false},
+		{"ViaService", "DescribeKey", `{"KeyId":"$KEY"}`, `{"Null":{"kms:ViaService":"true","kms:GranteePrincipal":"true"}}`, true},
+		{"global keys", "DescribeKey", `{"KeyId":"$KEY"}`, `{"StringEquals":{"aws:PrincipalAccount":"111122223333","aws:PrincipalType":"User","aws:username":"alice","aws:UserAgent":"test/1","aws:RequestedRegion":"us-east-1","aws:ResourceAccount":"111122223333","aws:userid":"$USER"},
+			"ArnEquals":{"aws:PrincipalArn":"arn:aws:iam::111122223333:user/eng/alice"},"IpAddress":{"aws:SourceIp":"192.0.2.0/24"},"Bool":{"aws:SecureTransport":"true","aws:PrincipalIsAWSService":"false","aws:ViaAWSService":"false"},
+			"DateEquals":{"aws:CurrentTime":"2026-12-04T12:00:00Z"},"NumericEquals":{"aws:EpochTime":"1796385600"}}`, true},
+		{"absent global keys", "DescribeKey", `{"KeyId":"$KEY"}`, `{"Null":{"aws:MultiFactorAuthPresent":"true","aws:TokenIssueTime":"true","aws:SourceVpc":"true","aws:PrincipalOrgID":"true","aws:CalledVia":"true","aws:SourceArn":"true","aws:Referer":"true","aws:FederatedProvider":"true"}}`, true},
+		{"PrincipalTag", "DescribeKey", `{"KeyId":"$KEY"}`, `{"StringEquals":{"aws:PrincipalTag/Role":"dev","aws:ResourceTag/team":"${aws:PrincipalTag/team}"}}`, true},
+		{"PrincipalTag, absent", "DescribeKey", `{"KeyId":"$KEY"}`, `{"Null":{"aws:PrincipalTag/none":"true"}}`, true},
+		{"SourceIp, another", "DescribeKey", `{"KeyId":"$KEY"}`, `{"IpAddress":{"aws:SourceIp":"198.51.100.0/24"}}`, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			s := testkit.Start(t)
+			key := s.Must(t, "CreateKey", `{"Tags":[{"TagKey":"team","TagValue":"red"}]}`)["KeyMetadata"].(obj)["KeyId"].(string)
+			s.NewAlias(t, "alias/app", key)
+			blob := s.NewBlob(t, key)
+			s.Advance(10 * 24 * time.Hour)
+			who, id := s.NewUser(t, testkit.Account, "/eng/alice", allowing("kms:*", "*", strings.ReplaceAll(tt.condition, "$USER", fmt.Sprintf("AIDA%017d", s.Machine.Index()))))
+			s.Change(t, id, func(i *fsm.Identity) {
+				i.Tags = []fsm.Tag{{Key: "role", Value: "dev"}, {Key: "team", Value: "red"}}
+			})
+			body := fill(tt.body, "$KEY", key, "$BLOB", blob, "$OTHER", s.NewKey(t), "$POLICY", strings.ReplaceAll(rootPolicy, `"`, `\"`))
+			a := s.Call(t, who, tt.op, body)
+			switch {
+			case tt.want && (a.Err != nil || a.Refusal != nil):
+				t.Errorf("%s: got %v %v, want success", tt.condition, a.Refusal, a.Err)
+			case !tt.want && (a.Refusal == nil || a.Refusal.Code != "AccessDeniedException"):
+				t.Errorf("%s: got %v, want a denial", tt.condition, a.Refusal)
+			}
+		})
+	}
+}
+
+// The use of keys across accounts (appendix A.2, 14, 16, 17, 18).
+func TestCrossAccount(t *testing.T) {
+	t.Parallel()
+	s := testkit.Start(t)
+	key := s.NewKey(t)
+	arn, blob := testkit.ARN(key), s.NewBlob(t, key)
+	allowed, _ := s.NewUser(t, testkit.OtherAccount, "xaver", allowing("kms:*", "*", ""))
+	none, _ := s.NewUser(t, testkit.OtherAccount, "none")
+	three := func(user, action, resource string) outcome {
+		return accessDenied("User: arn:aws:iam::444455556666:user/" + user + " is not authorized to perform: " + action + " on " + resource + threeReasons)
+	}
+	wantOutcome(t, s.Call(t, allowed, "Encrypt", obj{"KeyId": arn, "Plaintext": "AA=="}), three("xaver", "kms:Encrypt", "resource: "+arn))
+	setPolicy(t, s, key, lets("Allow", "444455556666", "kms:*", ""))
+	wantOutcome(t, s.Call(t, allowed, "Encrypt", obj{"KeyId": arn, "Plaintext": "AA=="}), success)
+	wantOutcome(t, s.Call(t, allowed, "Decrypt", obj{"KeyId": key, "CiphertextBlob": blob}), success)
+	wantOutcome(t, s.Call(t, allowed, "Decrypt", obj{"CiphertextBlob": blob}), success)
+	wantOutcome(t, s.Call(t, allowed, "GetKeyRotationStatus", obj{"KeyId": arn}), success)
+	wantOutcome(t, s.Call(t, testkit.Other, "Encrypt", obj{"KeyId": arn, "Plaintext": "AA=="}), success)
+	wantOutcome(t, s.Call(t, none, "Encrypt", obj{"KeyId": arn, "Plaintext": "AA=="}),
+		accessDenied("User: arn:aws:iam::444455556666:user/none is not authorized to perform: kms:Encrypt on resource: "+arn+" because no identity-based policy allows the kms:Encrypt action"))
+	for _, op := range []string{"DisableKey", "GetKeyPolicy", "ListResourceTags", "CancelKeyDeletion"} {
+		wantOutcome(t, s.Call(t, allowed, op, obj{"KeyId": arn}), three("xaver", "kms:"+op, "resource: "+arn))
+	}
+}
+
+// Nobody of another account may anything on the cluster, and in the operator's only
+// whom a policy lets.
+func TestOperatorRights(t *testing.T) {
+	t.Parallel()
+	s := testkit.Start(t)
+	admin, _ := s.NewUser(t, testkit.Account, "admin", allowing("kmsd:*", "*", ""))
+	nobody, _ := s.NewUser(t, testkit.Account, "nobody", allowing("kms:*", "*", ""))
+	foreigner, _ := s.NewUser(t, testkit.OtherAccount, "admin", allowing("*", "*", ""))
+	if a := s.Admin(t, admin, "GetStatus", `{}`); a.Refusal != nil || a.Err != nil {
+		t.Errorf("admin: got %v %v", a.Refusal, a.Err)
+	}
+	for _, who := range []testkit.Caller{nobody, foreigner, testkit.Other} {
+		if a := s.Admin(t, who, "GetStatus", `{}`); a.Refusal == nil || a.Refusal.Code != "AccessDeniedException" {
+			t.Errorf("%v: got %v, want a denial", who, a.Refusal)
+		}
+	}
+}
+
+// A closed account and a deleted user are let in no more.
+func TestCallersThatAreGone(t *testing.T) {
+	t.Parallel()
+	s := testkit.Start(t)
+	who, _ := s.NewUser(t, testkit.OtherAccount, "xaver", allowing("kms:*", "*", ""))
+	wantOutcome(t, s.Call(t, who, "ListKeys", `{}`), success)
+	s.Apply(t, fsm.SetAccessKeyStatus{Account: testkit.OtherAccount, ID: who.AccessKey, Status: fsm.StatusInactive})
+	if s.Known(t, who) {
+		t.Error("an inactive access key is let in")
+	}
+	s.Apply(t, fsm.SetAccessKeyStatus{Account: testkit.OtherAccount, ID: who.AccessKey, Status: fsm.StatusActive})
+	s.Apply(t, fsm.CloseAccount{ID: testkit.OtherAccount})
+	if s.Known(t, who) || s.Known(t, testkit.Other) {
+		t.Error("a closed account is let in")
+	}
+}

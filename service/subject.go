@@ -1,0 +1,113 @@
+package service
+
+import (
+	"fmt"
+
+	"github.com/kmsd/kmsd/fsm"
+	"github.com/kmsd/kmsd/iam"
+	"github.com/kmsd/kmsd/kms"
+)
+
+// policyKey names a compiled policy: a text means another thing as a key's policy
+// than as a user's.
+type policyKey struct {
+	hash [32]byte
+	kind iam.Kind
+}
+
+// policy returns a compiled policy. The cache never answers by itself: the hash comes
+// from a record in the request's View.
+func (s *Service) policy(view *fsm.View, hash [32]byte, kind iam.Kind) (*iam.Policy, error) {
+	key := policyKey{hash, kind}
+	if p, ok := s.policies.Load(key); ok {
+		return p.(*iam.Policy), nil
+	}
+	text, ok := view.PolicyText(hash)
+	if !ok {
+		panic("kmsd: a record without its policy's text")
+	}
+	p, err := iam.Parse(text, kind)
+	if err != nil {
+		return nil, fmt.Errorf("compiling a stored policy: %v", err)
+	}
+	s.policies.Store(key, p)
+	return p, nil
+}
+
+// subject returns the caller with all policies that apply to it, from the request's
+// View, once per request.
+func (s *Service) subject(r *Request) (*iam.Subject, error) {
+	if r.subject.Principal != nil {
+		return &r.subject, nil
+	}
+	subject := iam.Subject{Principal: &r.Principal}
+	id := r.Principal.UniqueID
+	if r.Principal.RoleID != "" {
+		id = r.Principal.RoleID
+	}
+	if r.Principal.Type == kms.PrincipalUser || r.Principal.Type == kms.PrincipalAssumedRole {
+		identity, ok := r.View.Identity(id)
+		if !ok {
+			return nil, errUnrecognized // deleted since the call was signed
+		}
+		if err := s.attach(r.View, &subject, identity); err != nil {
+			return nil, err
+		}
+		r.tags = identity.Tags
+	}
+	r.subject = subject
+	return &r.subject, nil
+}
+
+// attach adds the policies of an identity and of its groups, and its boundary.
+func (s *Service) attach(view *fsm.View, subject *iam.Subject, identity *fsm.Identity) error {
+	if err := s.attachOwn(view, subject, identity); err != nil {
+		return err
+	}
+	for _, id := range identity.Groups {
+		group, ok := view.Identity(id)
+		if !ok {
+			panic("kmsd: a user in a group that does not exist")
+		}
+		if err := s.attachOwn(view, subject, group); err != nil {
+			return err
+		}
+	}
+	if identity.Boundary == "" {
+		return nil
+	}
+	boundary, err := s.managed(view, identity.Boundary)
+	subject.Boundary = iam.Attached{Policy: boundary, Name: identity.Boundary}
+	return err
+}
+
+func (s *Service) attachOwn(view *fsm.View, subject *iam.Subject, identity *fsm.Identity) error {
+	for _, inline := range identity.Inline {
+		p, err := s.policy(view, inline.Hash, iam.IdentityPolicy)
+		if err != nil {
+			return err
+		}
+		subject.Identity = append(subject.Identity, iam.Attached{Policy: p, Name: identity.ARN() + " " + inline.Name})
+	}
+	for _, arn := range identity.Attached {
+		p, err := s.managed(view, arn)
+		if err != nil {
+			return err
+		}
+		subject.Identity = append(subject.Identity, iam.Attached{Policy: p, Name: arn})
+	}
+	return nil
+}
+
+// managed returns the version in force of a managed policy.
+func (s *Service) managed(view *fsm.View, arn string) (*iam.Policy, error) {
+	if p, ok := iam.AWSManaged(arn); ok {
+		return p.Policy, nil
+	}
+	record, ok := view.ManagedPolicy(arn)
+	if !ok {
+		return nil, fmt.Errorf("the managed policy %s is attached and does not exist", arn)
+	}
+	version, _ := record.Version(record.Default)
+	return s.policy(view, version.Hash, iam.IdentityPolicy)
+}
