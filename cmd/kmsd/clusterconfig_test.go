@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"testing"
 
 	awskms "github.com/aws/aws-sdk-go-v2/service/kms"
+	"github.com/aws/smithy-go"
 
 	"github.com/kmsd/kmsd/fsm"
 	"github.com/kmsd/kmsd/service"
@@ -199,4 +201,74 @@ func TestClusterConfigBounds(t *testing.T) {
 		admin.MinRate != fsm.MinRate || admin.MaxRate != fsm.MaxRate {
 		t.Error("the admin API takes what the state refuses, or refuses what it takes")
 	}
+}
+
+// TestRatesOnEveryNode: a setting holds on every node when it has been made on one.
+// Writes are counted once for the cluster, reads by each node.
+func TestRatesOnEveryNode(t *testing.T) {
+	c := startTest(t)
+	for attempt := range 20 {
+		leader := c.leader()
+		term := c.members[leader].node.Status().Term
+		reads, writes, answered := c.countPassed(leader, attempt)
+		if reads == len(c.members) && writes == 1 {
+			return
+		}
+		// Another leader, and a node that was restored, count anew.
+		if now := c.members[leader].node.Status(); answered && now.Leads && now.Term == term {
+			t.Fatalf("%d reads and %d writes passed, want %d and 1", reads, writes, len(c.members))
+		}
+	}
+	t.Fatal("the cluster is never calm")
+}
+
+// countPassed lets one call through in 100 seconds, and tells how many reads and
+// writes pass when every node is asked three times, and whether every call was
+// answered one way or the other.
+func (c *testCluster) countPassed(leader, attempt int) (reads, writes int, answered bool) {
+	c.t.Helper()
+	// Another figure each time, so that what was counted before is forgotten.
+	c.admin(c.members[(leader+1)%len(c.members)], "SetConfig",
+		fmt.Sprintf(`{"throttle":"custom","rates":{"ListKeys":0.01,"CreateAlias":0.01,"CreateKey":%d}}`, 100+attempt))
+	alias, missing := "alias/x", "1234abcd-12ab-34cd-56ef-1234567890ab"
+	answered = true
+	count := func(n *int, err error) {
+		var e smithy.APIError
+		switch {
+		case err == nil, errors.As(err, &e) && e.ErrorCode() == "NotFoundException":
+			*n++
+		case e == nil || e.ErrorCode() != "ThrottlingException":
+			answered = false // a busy machine: no leader was heard for a second
+		}
+	}
+	for _, m := range c.members {
+		client := c.client(m)
+		for range 3 {
+			_, err := client.ListKeys(c.t.Context(), &awskms.ListKeysInput{})
+			count(&reads, err)
+			_, err = client.CreateAlias(c.t.Context(), &awskms.CreateAliasInput{AliasName: &alias, TargetKeyId: &missing})
+			count(&writes, err)
+		}
+	}
+	return reads, writes, answered
+}
+
+// admin runs a call of the admin API on a member, as the operator account's root,
+// until the cluster takes it.
+func (c *testCluster) admin(m *member, op, body string) {
+	c.t.Helper()
+	until(c.t, op, func() bool {
+		session, err := m.service.Open(c.t.Context())
+		if err != nil {
+			return false
+		}
+		_, root, ok := session.Secret(c.root.id)
+		if !ok {
+			c.t.Fatal("the root credential is not active")
+		}
+		_, err = session.Do(c.t.Context(), &service.Call{
+			Service: admin.ServiceName, Operation: op, Body: []byte(body), Region: testRegion, Principal: root, RequestID: service.NewUUID(),
+		})
+		return err == nil
+	})
 }
