@@ -14,6 +14,9 @@ const (
 	// beatTimeout bounds one Beat. A member that does not answer within it is tried
 	// again over a fresh connection.
 	beatTimeout = lease.Silence / 2
+	// connectTimeout bounds the making of a connection for Beats. It is longer, since a
+	// handshake between busy machines would else begin anew for ever.
+	connectTimeout = 4 * beatTimeout
 	// beatPause follows a Beat that failed.
 	beatPause = 50 * time.Millisecond
 )
@@ -134,8 +137,13 @@ func (l *leadership) beatLoop(ctx context.Context, peer string, kick <-chan stru
 }
 
 // beat sends one Beat and takes its answer. It returns false when there was none.
+// What the Beat says is read once there is a connection for it.
 func (l *leadership) beat(ctx context.Context, peer string, fresh bool) bool {
 	n := l.n
+	if !l.connect(ctx, peer, fresh) {
+		n.metrics.beats.WithLabelValues("lost").Inc()
+		return false
+	}
 	n.mu.Lock()
 	sentAt := n.clock.Boot()
 	b, ok := l.lease.Next(peer, n.applied.Load(), sentAt)
@@ -146,7 +154,7 @@ func (l *leadership) beat(ctx context.Context, peer string, fresh bool) bool {
 	b.Wall = l.median()
 	ctx, cancel := context.WithTimeout(ctx, beatTimeout)
 	defer cancel()
-	status, body, _, err := n.beats.call(ctx, peer, kindBeat, encodeBeat(b), fresh)
+	status, body, _, err := n.beats.call(ctx, peer, kindBeat, encodeBeat(b), false)
 	r, bad := decodeReply(body)
 	if err != nil || status != statusOK || bad != nil {
 		n.metrics.beats.WithLabelValues("lost").Inc()
@@ -154,6 +162,13 @@ func (l *leadership) beat(ctx context.Context, peer string, fresh bool) bool {
 	}
 	n.takeAnswer(l, peer, b, r, sentAt)
 	return true
+}
+
+// connect sees to a connection to a member, with fresh to a new one.
+func (l *leadership) connect(ctx context.Context, peer string, fresh bool) bool {
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	return l.n.beats.connect(ctx, peer, fresh) == nil
 }
 
 func (n *Node) takeAnswer(l *leadership, peer string, b lease.Beat, r lease.Reply, sentAt time.Duration) {

@@ -108,6 +108,17 @@ func (p *rpcPool) get(ctx context.Context, nodeID string, peer *rpcPeer, fresh b
 	return p.dial(ctx, nodeID, trust.ProtocolRPC)
 }
 
+// connect sees to an idle connection for the next call, and dials if there is none.
+// With fresh it dials in any case.
+func (p *rpcPool) connect(ctx context.Context, nodeID string, fresh bool) error {
+	peer := p.peer(nodeID)
+	c, err := p.get(ctx, nodeID, peer, fresh)
+	if err == nil {
+		p.put(peer, c)
+	}
+	return err
+}
+
 // put keeps a connection for the next request. The hub closes it at the end.
 func (p *rpcPool) put(peer *rpcPeer, c net.Conn) {
 	p.mu.Lock()
