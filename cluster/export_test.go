@@ -15,11 +15,22 @@ import (
 
 // The faults and settings that tests put into a node.
 
-func (c *Config) SetTune(f func(*raft.Config))                 { c.hooks.tune = f }
 func (c *Config) SetStore(f func(raft.LogStore) raft.LogStore) { c.hooks.store = f }
 func (c *Config) SetBeat(f func(context.Context))              { c.hooks.beat = f }
 func (c *Config) SetHang(d time.Duration)                      { c.hooks.hang = d }
 func (c *Config) SetHashEvery(d time.Duration)                 { c.hooks.hash = d }
+
+// SetTune changes Raft's settings, after what has changed them before.
+func (c *Config) SetTune(f func(*raft.Config)) {
+	before := c.hooks.tune
+	c.hooks.tune = func(r *raft.Config) {
+		if before != nil {
+			before(r)
+		}
+		f(r)
+	}
+}
+
 func (c *Config) SetTransport(f func(nodeID string) raft.LoopbackTransport) {
 	c.hooks.transport = func(id string) raftTransport { return f(id) }
 }

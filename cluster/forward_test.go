@@ -11,23 +11,29 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"github.com/kmsd/kmsd/cluster"
 	"github.com/kmsd/kmsd/fsm"
 	"github.com/kmsd/kmsd/kms"
 )
 
 func TestLostReplyIsRepeatedAndAppliedOnce(t *testing.T) {
 	t.Parallel()
-	c := newCluster(t, 3, nil)
+	c := newCluster(t, 3, calm)
 	c.ready()
-	from := c.followers()[0]
+	const from = 1
+	n := c.nodes[from]
 	var executed atomic.Int64
-	c.beforeExecute(func(int, string) {
-		if executed.Add(1) == 1 {
-			c.nodes[from].CutConnections()
+	c.afterExecute(func(_ *cluster.Node, err error) {
+		if err == nil && executed.Add(1) == 1 {
+			n.CutConnections()
 		}
 	})
 	id := newKeyID()
-	reply, err := c.nodes[from].Forward(t.Context(), []byte(id))
+	var reply []byte
+	err := insist(t, "Forward", func() (err error) {
+		reply, err = n.Forward(t.Context(), []byte(id))
+		return err
+	})
 	if err != nil || string(reply) != "repeated "+id {
 		t.Errorf("Forward = %q, %v; want a repetition", reply, err)
 	}
@@ -41,15 +47,20 @@ func TestLostReplyIsRepeatedAndAppliedOnce(t *testing.T) {
 
 func TestErrorsTravelBack(t *testing.T) {
 	t.Parallel()
-	c := newCluster(t, 3, nil)
+	c := newCluster(t, 3, calm)
 	c.ready()
-	from := c.nodes[c.followers()[0]]
-	_, err := from.Forward(t.Context(), []byte("refuse me"))
+	forward := func(call string) error {
+		return insist(t, call, func() error {
+			_, err := c.nodes[1].Forward(t.Context(), []byte(call))
+			return err
+		})
+	}
+	err := forward("refuse me")
 	var known *kms.Error
 	if !errors.As(err, &known) || known.Code != kms.CodeNotFound || known.Message != "refuse me" {
 		t.Errorf("a refusal came back as %v", err)
 	}
-	_, err = from.Forward(t.Context(), []byte("fail"))
+	err = forward("fail")
 	if err == nil || strings.Contains(err.Error(), "secrets") {
 		t.Errorf("an internal error came back as %v, want it without its text", err)
 	}
@@ -59,7 +70,8 @@ func TestForwardWithoutAMajority(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, 3, nil)
 	c.ready()
-	left := c.followers()[0]
+	_, others := c.split()
+	left := others[0]
 	for i := range c.nodes {
 		if i != left {
 			c.stop(i)
@@ -86,22 +98,34 @@ func TestUnknownOutcome(t *testing.T) {
 	lead := c.leader()
 	n := c.nodes[lead]
 	c.isolate(lead, true)
-	_, _, err := n.Propose(t.Context(), createKey(newKeyID()))
+	var err error
+	until(t, "Propose takes the command, or the leader knows that it is none", func() bool {
+		_, _, err = n.Propose(t.Context(), createKey(newKeyID()))
+		return !errors.Is(err, kms.ErrUnavailable)
+	})
 	if !errors.Is(err, kms.ErrOutcomeUnknown) && !errors.Is(err, kms.ErrNotLeader) {
 		t.Errorf("Propose on an isolated leader: %v, want ErrOutcomeUnknown, or ErrNotLeader if it knew", err)
 	}
-	// The same through Forward, until its caller loses patience.
-	c.isolate(lead, false)
+}
+
+// The replies to a call are lost until its caller loses patience.
+func TestLostRepliesLeaveTheOutcomeUnknown(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 3, calm)
 	c.ready()
-	from := c.nodes[c.followers()[0]]
-	c.beforeExecute(func(node int, _ string) { c.nodes[node].CutConnections() })
-	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	_, err = from.Forward(ctx, []byte("refuse me"))
+	var executed atomic.Int64
+	c.afterExecute(func(n *cluster.Node, _ error) {
+		n.CutConnections()
+		if executed.Add(1) == 3 {
+			cancel()
+		}
+	})
+	_, err := c.nodes[1].Forward(ctx, []byte("refuse me"))
 	if !errors.Is(err, kms.ErrOutcomeUnknown) || errors.Is(err, kms.ErrUnavailable) || errors.Is(err, kms.ErrNotLeader) {
 		t.Errorf("Forward whose replies are lost: %v, want ErrOutcomeUnknown alone", err)
 	}
-	c.beforeExecute(nil)
 }
 
 func TestClassify(t *testing.T) {
@@ -125,15 +149,26 @@ func TestClassify(t *testing.T) {
 
 func TestProposeReportsTheMachinesVerdict(t *testing.T) {
 	t.Parallel()
-	c := newCluster(t, 3, nil)
+	c := newCluster(t, 3, calm)
 	c.ready()
 	n := c.nodes[c.leader()]
-	id := newKeyID()
-	result, index, err := n.Propose(t.Context(), createKey(id))
+	propose := func(command func() fsm.Command) (result fsm.Result, index uint64, err error) {
+		err = insist(t, "Propose", func() (err error) {
+			result, index, err = n.Propose(t.Context(), command())
+			return err
+		})
+		return result, index, err
+	}
+	always := func(cmd fsm.Command) func() fsm.Command { return func() fsm.Command { return cmd } }
+	var id string
+	result, index, err := propose(func() fsm.Command {
+		id = newKeyID() // another one if nobody knows what became of the last
+		return createKey(id)
+	})
 	if err != nil || result.Err != nil || result.Repeat != nil || index == 0 || n.Stable() < index {
 		t.Fatalf("Propose = %+v, %d, %v; stable %d", result, index, err, n.Stable())
 	}
-	again, _, err := n.Propose(t.Context(), createKey(id))
+	again, _, err := propose(always(createKey(id)))
 	if err != nil || again.Repeat == nil || again.Index != index {
 		t.Errorf("the same again = %+v, %v; want a repetition of %d", again, err, index)
 	}
@@ -142,14 +177,14 @@ func TestProposeReportsTheMachinesVerdict(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if result, _, err := n.Propose(t.Context(), stale); err != nil || !result.Conflict {
+	if result, _, err := propose(always(stale)); err != nil || !result.Conflict {
 		t.Errorf("a stale precondition = %+v, %v; want a conflict", result, err)
 	}
 	absent, err := fsm.NewCommand(reqKey("absent"), fsm.Meta{}, &fsm.SetKeyState{Account: account, Region: region, KeyID: newKeyID()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if result, _, err := n.Propose(t.Context(), absent); err != nil || result.Err == nil {
+	if result, _, err := propose(always(absent)); err != nil || result.Err == nil {
 		t.Errorf("a key that is not there = %+v, %v; want a refusal", result, err)
 	}
 }
@@ -160,7 +195,7 @@ func TestSettle(t *testing.T) {
 	c.ready()
 	c.forward(0)
 	for i, n := range c.nodes {
-		if err := n.Settle(t.Context(), n.Machine().Index()); err != nil {
+		if err := insist(t, "Settle", func() error { return n.Settle(t.Context(), n.Machine().Index()) }); err != nil {
 			t.Errorf("node %d: Settle: %v", i, err)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)

@@ -5,15 +5,20 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"errors"
+	"flag"
 	"fmt"
 	"log/slog"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/hashicorp/raft"
 	"go.uber.org/goleak"
 
 	"github.com/kmsd/kmsd/cluster"
@@ -27,10 +32,24 @@ const (
 	account = "123456789012"
 	region  = "eu-central-1"
 	// patience bounds every wait of a test; none takes that long when all is well.
-	patience = 90 * time.Second
+	patience = 3 * time.Minute
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// atOnce is how many tests run in parallel, unless -parallel says otherwise: they wait
+// for elections most of the time.
+const atOnce = 10
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	if !given {
+		if err := flag.Set("test.parallel", strconv.Itoa(atOnce)); err != nil {
+			panic(err)
+		}
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // A testCluster is a cluster in this process, on loopback.
 type testCluster struct {
@@ -43,21 +62,70 @@ type testCluster struct {
 	nodes   []*cluster.Node // nil while stopped
 	cutting sync.WaitGroup
 
-	mu     sync.Mutex
-	addrs  map[string]string         // guarded by mu
-	cut    map[string]bool           // guarded by mu; these find nobody and nobody finds them
-	before func(node int, id string) // guarded by mu; runs before a call is executed
+	skips atomic.Int64 // how often a leader went on without a member
+
+	mu    sync.Mutex
+	addrs map[string]string          // guarded by mu
+	cut   map[string]bool            // guarded by mu; these find nobody and nobody finds them
+	after func(*cluster.Node, error) // guarded by mu; runs when a call was executed
 }
 
 func testLog(t *testing.T, node int) *slog.Logger {
-	if !testing.Verbose() {
-		return slog.New(slog.DiscardHandler)
-	}
 	return slog.New(slog.NewTextHandler(t.Output(), nil)).With("i", node)
+}
+
+// A skipHandler counts how often a leader has said that it goes on without a member.
+type skipHandler struct {
+	slog.Handler
+	skips *atomic.Int64
+}
+
+func (h skipHandler) Handle(ctx context.Context, r slog.Record) error {
+	if strings.HasPrefix(r.Message, "writes go on without a member") {
+		h.skips.Add(1)
+	}
+	return h.Handler.Handle(ctx, r)
+}
+
+// unhurried gives Raft the time that a busy machine needs to keep a leader: the nodes of
+// all tests that run share its processors and its disk. Real processes are tested with
+// Raft's real settings.
+func unhurried(r *raft.Config) {
+	r.HeartbeatTimeout, r.ElectionTimeout, r.LeaderLeaseTimeout = 1500*time.Millisecond, 1500*time.Millisecond, 1500*time.Millisecond
+}
+
+// calm is for tests in which no other node may come to lead, however busy the machine
+// is: node 0 does while it runs, since the others wait for a leader five times as long.
+// It may still lose a term and win the next one.
+func calm(i int, cfg *cluster.Config) {
+	cfg.SetTune(func(r *raft.Config) {
+		if i > 0 {
+			r.HeartbeatTimeout, r.ElectionTimeout = 5*r.HeartbeatTimeout, 5*r.ElectionTimeout
+		}
+	})
+}
+
+// all adapts a configuration in several ways.
+func all(adapt ...func(int, *cluster.Config)) func(int, *cluster.Config) {
+	return func(i int, cfg *cluster.Config) {
+		for _, a := range adapt {
+			a(i, cfg)
+		}
+	}
 }
 
 // newCluster makes a cluster and starts its nodes. adapt may be nil.
 func newCluster(t *testing.T, size int, adapt func(i int, cfg *cluster.Config)) *testCluster {
+	t.Helper()
+	c := found(t, size, adapt)
+	for i := range size {
+		c.start(i)
+	}
+	return c
+}
+
+// found makes the directories of a cluster. Its nodes are not started.
+func found(t *testing.T, size int, adapt func(i int, cfg *cluster.Config)) *testCluster {
 	t.Helper()
 	c := &testCluster{t: t, adapt: adapt, addrs: map[string]string{}, cut: map[string]bool{}, nodes: make([]*cluster.Node, size)}
 	base := t.TempDir()
@@ -77,9 +145,6 @@ func newCluster(t *testing.T, size int, adapt func(i int, cfg *cluster.Config)) 
 		t.Fatal(err)
 	}
 	t.Cleanup(c.stopAll)
-	for i := range size {
-		c.start(i)
-	}
 	return c
 }
 
@@ -108,7 +173,7 @@ func (c *testCluster) start(i int) *cluster.Node {
 	c.mu.Unlock()
 	c.nodes[i] = n
 	n.Serve(cluster.Handlers{Execute: func(ctx context.Context, call []byte) ([]byte, uint64, error) {
-		return c.execute(ctx, i, n, string(call))
+		return c.execute(ctx, n, string(call))
 	}})
 	return n
 }
@@ -116,8 +181,10 @@ func (c *testCluster) start(i int) *cluster.Node {
 func (c *testCluster) config(i int) cluster.Config {
 	cfg := cluster.Config{
 		DataDir: c.dirs[i], Seal: c.seals[i], ListenAddr: "127.0.0.1:0",
-		Resolve: func(id string) (string, bool) { return c.resolve(i, id) }, Logger: testLog(c.t, i),
+		Resolve: func(id string) (string, bool) { return c.resolve(i, id) },
+		Logger:  slog.New(skipHandler{testLog(c.t, i).Handler(), &c.skips}),
 	}
+	cfg.SetTune(unhurried)
 	if c.adapt != nil {
 		c.adapt(i, &cfg)
 	}
@@ -157,10 +224,11 @@ func (c *testCluster) isolate(i int, cut bool) {
 	})
 }
 
-func (c *testCluster) beforeExecute(f func(node int, id string)) {
+// afterExecute has f run when a node has executed a call, before it replies.
+func (c *testCluster) afterExecute(f func(n *cluster.Node, err error)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.before = f
+	c.after = f
 }
 
 // stop stops a node gracefully.
@@ -193,13 +261,18 @@ func (c *testCluster) stopAll() {
 
 // execute is a service of one operation: it makes the key whose id is the call.
 // Repetitions of a call are recognised by the id.
-func (c *testCluster) execute(ctx context.Context, i int, n *cluster.Node, id string) ([]byte, uint64, error) {
+func (c *testCluster) execute(ctx context.Context, n *cluster.Node, id string) ([]byte, uint64, error) {
+	reply, index, err := serve(ctx, n, id)
 	c.mu.Lock()
-	before := c.before
+	after := c.after
 	c.mu.Unlock()
-	if before != nil {
-		before(i, id)
+	if after != nil {
+		after(n, err)
 	}
+	return reply, index, err
+}
+
+func serve(ctx context.Context, n *cluster.Node, id string) ([]byte, uint64, error) {
 	if strings.HasPrefix(id, "refuse ") {
 		return nil, 0, &kms.Error{Code: kms.CodeNotFound, Message: id}
 	}
@@ -271,6 +344,40 @@ func until(t *testing.T, what string, ok func() bool) {
 	}
 }
 
+// retryable tells whether a client would try again: nothing was proposed, or nobody
+// knows.
+func retryable(err error) bool {
+	return errors.Is(err, kms.ErrUnavailable) || errors.Is(err, kms.ErrNotLeader) || errors.Is(err, kms.ErrOutcomeUnknown)
+}
+
+// insist tries again, as clients do, while the cluster is busy with itself. It returns
+// the error that trying again does not help with.
+func insist(t *testing.T, what string, f func() error) error {
+	t.Helper()
+	var err error
+	until(t, what, func() bool {
+		if err = f(); retryable(err) {
+			t.Logf("%s: %v", what, err)
+			return false
+		}
+		return true
+	})
+	return err
+}
+
+// view returns what node i serves.
+func (c *testCluster) view(i int) *fsm.View {
+	c.t.Helper()
+	var v *fsm.View
+	if err := insist(c.t, fmt.Sprintf("View on node %d", i), func() (err error) {
+		v, err = c.nodes[i].View(c.t.Context())
+		return err
+	}); err != nil {
+		c.t.Fatalf("View on node %d: %v", i, err)
+	}
+	return v
+}
+
 // ready waits until every running node serves.
 func (c *testCluster) ready() {
 	c.t.Helper()
@@ -281,7 +388,7 @@ func (c *testCluster) ready() {
 	}
 }
 
-// leader waits for a leader that the running nodes agree on.
+// leader waits for a leader that serves.
 func (c *testCluster) leader() int {
 	c.t.Helper()
 	found := -1
@@ -297,24 +404,34 @@ func (c *testCluster) leader() int {
 	return found
 }
 
+// split returns the leader and the other running nodes.
+func (c *testCluster) split() (lead int, others []int) {
+	c.t.Helper()
+	lead = c.leader()
+	for i, n := range c.nodes {
+		if n != nil && i != lead {
+			others = append(others, i)
+		}
+	}
+	return lead, others
+}
+
 // followers returns the running nodes but the leader.
 func (c *testCluster) followers() []int {
 	c.t.Helper()
-	lead := c.leader()
-	var out []int
-	for i, n := range c.nodes {
-		if n != nil && i != lead {
-			out = append(out, i)
-		}
-	}
-	return out
+	_, others := c.split()
+	return others
 }
 
 // forward makes a key through node i and returns its id.
 func (c *testCluster) forward(i int) string {
 	c.t.Helper()
 	id := newKeyID()
-	reply, err := c.nodes[i].Forward(c.t.Context(), []byte(id))
+	var reply []byte
+	err := insist(c.t, fmt.Sprintf("Forward through node %d", i), func() (err error) {
+		reply, err = c.nodes[i].Forward(c.t.Context(), []byte(id))
+		return err
+	})
 	if err != nil || !strings.HasSuffix(string(reply), id) {
 		c.t.Fatalf("Forward through node %d: %q, %v", i, reply, err)
 	}
@@ -324,12 +441,37 @@ func (c *testCluster) forward(i int) string {
 // has tells whether node i serves the key.
 func (c *testCluster) has(i int, id string) bool {
 	c.t.Helper()
-	v, err := c.nodes[i].View(c.t.Context())
-	if err != nil {
-		c.t.Fatalf("View on node %d: %v", i, err)
-	}
-	_, ok := v.Key(region, id)
+	_, ok := c.view(i).Key(region, id)
 	return ok
+}
+
+// seenAtOnce makes a key through a node and checks that every node serves it from
+// then on.
+func (c *testCluster) seenAtOnce(through int) {
+	c.t.Helper()
+	c.wantKeys([]string{c.forward(through)})
+}
+
+// wantKeys checks that every running node has the keys: at once, but for members that a
+// leader did not wait for, which may serve their old state for up to a second.
+func (c *testCluster) wantKeys(ids []string) {
+	c.t.Helper()
+	for i, n := range c.nodes {
+		if n == nil {
+			continue
+		}
+		lost := 0
+		look := func() bool {
+			lost = len(slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return c.has(i, id) }))
+			return lost == 0
+		}
+		if !look() && c.skips.Load() > 0 {
+			until(c.t, fmt.Sprintf("node %d has the acknowledged keys", i), look)
+		}
+		if lost > 0 {
+			c.t.Errorf("node %d lacks %d of %d acknowledged keys", i, lost, len(ids))
+		}
+	}
 }
 
 // wantEqual waits until the running nodes have applied the same and compares their

@@ -1,6 +1,7 @@
 package cluster_test
 
 import (
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -33,7 +34,7 @@ func wantNow(t *testing.T, got time.Time) {
 func TestOneClockBringsNoTimeForward(t *testing.T) {
 	t.Parallel()
 	var clocks [3]steppedClock
-	c := newCluster(t, 3, func(i int, cfg *cluster.Config) { cfg.Clock = &clocks[i] })
+	c := newCluster(t, 3, all(calm, func(i int, cfg *cluster.Config) { cfg.Clock = &clocks[i] }))
 	c.ready()
 	wantNow(t, c.passed())
 	f := c.followers()
@@ -76,6 +77,11 @@ func TestLeaderWithAWrongClockKnowsNothing(t *testing.T) {
 	var early atomic.Int64
 	watching := make(chan struct{})
 	done := make(chan struct{})
+	end := sync.OnceFunc(func() {
+		close(watching)
+		<-done
+	})
+	t.Cleanup(end)
 	go func() {
 		defer close(done)
 		for {
@@ -101,8 +107,7 @@ func TestLeaderWithAWrongClockKnowsNothing(t *testing.T) {
 		return false
 	})
 	wantNow(t, c.passed())
-	close(watching)
-	<-done
+	end()
 	if n := early.Load(); n > 0 {
 		t.Errorf("a time that is not past was said to be %d times", n)
 	}
