@@ -14,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 
 	"github.com/kmsd/kmsd/audit"
+	"github.com/kmsd/kmsd/fsm"
 	"github.com/kmsd/kmsd/internal/canary"
 	"github.com/kmsd/kmsd/service/kmsapi"
 )
@@ -45,14 +46,14 @@ func TestCanaries(t *testing.T) {
 	c := startTest(t)
 	secrets := []canary.Canary{{Name: "the root user's secret key", Secret: []byte(c.root.secret)}}
 	for _, m := range c.members {
-		secrets = append(secrets, c.plant(c.client(m))...)
+		secrets = append(secrets, c.plant(c.patientClient(m))...)
 	}
 	for i, m := range c.members {
 		if err := m.node.Snapshot(t.Context()); err != nil {
 			t.Fatalf("writing a snapshot on node %d: %v", i, err)
 		}
 	}
-	secrets = append(secrets, c.plant(c.client(c.members[0]))...) // behind the snapshots
+	secrets = append(secrets, c.plant(c.patientClient(c.members[0]))...) // behind the snapshots
 	secrets = append(secrets, c.materials()...)
 	c.end()
 
@@ -196,8 +197,12 @@ func (c *testCluster) fail(client *awskms.Client, id *string, sealed, plain []by
 func (c *testCluster) materials() []canary.Canary {
 	c.t.Helper()
 	node := c.members[0].node
-	view, err := node.View(c.t.Context())
-	c.must("View", err)
+	var view *fsm.View
+	until(c.t, "View", func() (ok bool) {
+		var err error
+		view, err = node.View(c.t.Context())
+		return err == nil
+	})
 	ids, _ := view.ListKeys(c.cmd.Account, testRegion, "", 1000)
 	var out []canary.Canary
 	for _, id := range ids {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	awskms "github.com/aws/aws-sdk-go-v2/service/kms"
@@ -95,11 +96,22 @@ func (c *testCluster) end() {
 	}
 }
 
+// patient is how SDKs retry, with more attempts: a busy machine makes a node refuse
+// calls for some seconds.
+func patient() aws.Retryer {
+	return retry.NewStandard(func(o *retry.StandardOptions) { o.MaxAttempts, o.MaxBackoff = 15, 2*time.Second })
+}
+
 // client returns a client of a member that never retries.
-func (c *testCluster) client(m *member) *awskms.Client {
+func (c *testCluster) client(m *member) *awskms.Client { return c.clientOf(m, aws.NopRetryer{}) }
+
+// patientClient returns a client of a member that retries.
+func (c *testCluster) patientClient(m *member) *awskms.Client { return c.clientOf(m, patient()) }
+
+func (c *testCluster) clientOf(m *member, retryer aws.Retryer) *awskms.Client {
 	endpoint := "http://" + m.cfg.api[0].Addr().String()
 	return awskms.New(awskms.Options{
-		BaseEndpoint: &endpoint, Region: testRegion, Retryer: aws.NopRetryer{},
+		BaseEndpoint: &endpoint, Region: testRegion, Retryer: retryer,
 		Credentials: credentials.NewStaticCredentialsProvider(c.root.id, c.root.secret, ""),
 		HTTPClient: awshttp.NewBuildableClient().WithTransportOptions(func(tr *http.Transport) {
 			tr.MaxIdleConnsPerHost = 32
@@ -121,6 +133,12 @@ func (c *testCluster) leader() int {
 		return found >= 0
 	})
 	return found
+}
+
+// skipped tells whether a leader has said that it goes on without a member. That one may
+// serve its old state for up to a second.
+func (c *testCluster) skipped() bool {
+	return bytes.Contains(c.out.bytes(), []byte("writes go on without a member"))
 }
 
 // until polls ok, which other goroutines decide, until it is true.
