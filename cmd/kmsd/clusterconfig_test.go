@@ -10,8 +10,11 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	awskms "github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/smithy-go"
 
@@ -120,21 +123,30 @@ func (n *testNode) configJSON(args ...string) (s admin.Settings) {
 	return s
 }
 
-// throttledAt checks that of some more calls of a write at once that many pass. A
-// machine may be so slow that time brings some more.
-func (n *testNode) throttledAt(rate int) {
+// throttledAt checks that of many calls of a write at once that many pass. A machine
+// may be so slow that time brings some more.
+func (n *testNode) throttledAt(rate int64) {
 	n.t.Helper()
 	alias, missing := "alias/x", "1234abcd-12ab-34cd-56ef-1234567890ab"
-	passed := 0
-	for range 100 * rate {
-		_, err := n.kms().CreateAlias(n.t.Context(), &awskms.CreateAliasInput{AliasName: &alias, TargetKeyId: &missing})
-		if err != nil && strings.Contains(err.Error(), "ThrottlingException: You have exceeded the rate at which you may call KMS. Reduce the frequency of your calls.") {
-			break
-		}
-		passed++
+	client := n.kmsOf(aws.NopRetryer{})
+	var passed atomic.Int64
+	var throttled atomic.Bool
+	var all sync.WaitGroup
+	for range 20 {
+		all.Go(func() {
+			for !throttled.Load() && passed.Load() < 1000 {
+				_, err := client.CreateAlias(n.t.Context(), &awskms.CreateAliasInput{AliasName: &alias, TargetKeyId: &missing})
+				if err != nil && strings.Contains(err.Error(), "ThrottlingException: You have exceeded the rate at which you may call KMS. Reduce the frequency of your calls.") {
+					throttled.Store(true)
+				} else if outcomeOf(err) == denied { // there is no such key
+					passed.Add(1)
+				}
+			}
+		})
 	}
-	if passed < rate || passed == 100*rate {
-		n.t.Errorf("%d calls pass, want %d", passed, rate)
+	all.Wait()
+	if got := passed.Load(); !throttled.Load() || got < rate {
+		n.t.Errorf("%d calls pass, want %d", got, rate)
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	awskms "github.com/aws/aws-sdk-go-v2/service/kms"
 
@@ -94,11 +95,13 @@ func (n *testNode) wantReady(client *http.Client) {
 	})
 }
 
-// kms returns an AWS client with the root credential.
-func (n *testNode) kms() *awskms.Client {
+// kms returns an AWS client with the root credential, which retries.
+func (n *testNode) kms() *awskms.Client { return n.kmsOf(patient()) }
+
+func (n *testNode) kmsOf(retryer aws.Retryer) *awskms.Client {
 	endpoint := "https://" + n.api
 	return awskms.New(awskms.Options{
-		BaseEndpoint: &endpoint, Region: testRegion, Retryer: patient(), HTTPClient: n.https(n.founded.CAFile),
+		BaseEndpoint: &endpoint, Region: testRegion, Retryer: retryer, HTTPClient: n.https(n.founded.CAFile),
 		Credentials: credentials.NewStaticCredentialsProvider(n.founded.AccessKeyID, n.founded.SecretAccessKey, ""),
 	})
 }
