@@ -129,6 +129,17 @@ func (c *Checker) Texts(name string, list []string, rule *ListRule) {
 	}
 }
 
+// List checks the length of a list of structures. A message leaves out its value,
+// which could be as long as the request.
+func (c *Checker) List(name string, present bool, length int, rule *ListRule) {
+	if rule.Max > 0 && length > rule.Max {
+		c.violate("", name, maxLength(rule.Max))
+	}
+	if present && length < rule.Min {
+		c.violate("", name, minLength(rule.Min))
+	}
+}
+
 // TextMap checks that no value of a map is null.
 func (c *Checker) TextMap(name string, m map[string]string) {
 	for _, v := range m {

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// A SerializationError is a body that is not the JSON that the operation takes
-// (AWS: SerializationException).
+// A SerializationError is a body that is not the JSON, or the form, that the
+// operation takes (AWS: SerializationException; MalformedInput in the query protocol).
 type SerializationError struct {
 	// Message is the text for the client. It is empty when the body is not JSON
 	// at all; it never contains anything of the body.

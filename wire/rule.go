@@ -29,8 +29,8 @@ type BlobRule struct {
 // An IntRule holds the model's constraints on an integer.
 type IntRule struct{ Min, Max int }
 
-// A ListRule holds the model's constraints on a list of strings and on each of
-// them. A Max of 0 means that there is none; a nil Element means any text.
+// A ListRule holds the model's constraints on a list and, when it is one of strings,
+// on each of them. A Max of 0 means that there is none; a nil Element means any text.
 type ListRule struct {
 	Min, Max int
 	Element  *TextRule

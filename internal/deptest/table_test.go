@@ -11,7 +11,7 @@ const all = "*"
 
 // The sets that many rows share.
 var (
-	wires = []string{"wire", "wire/admin", "wire/kms", "wire/sts"}
+	wires = []string{"wire", "wire/admin", "wire/iam", "wire/kms", "wire/sts"}
 	// serving is what the pipeline and the handlers are made of.
 	serving = slices.Concat([]string{"iam", "iam/sigv4", "audit", "fsm", "crypto", "kms"}, wires)
 )
@@ -41,6 +41,7 @@ var imports = map[string][]string{
 	"wire":             {},
 	"wire/kms":         {"wire"},
 	"wire/sts":         {"wire"},
+	"wire/iam":         {"wire"},
 	"wire/admin":       {"wire"},
 	// The API's authority, made beside the cluster's, and the certificates under it.
 	"internal/apitls": {},

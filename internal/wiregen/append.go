@@ -1,10 +1,8 @@
 package main
 
-import "slices"
-
 // emitAppend writes the method that encodes a structure.
 func (g *generator) emitAppend(s *structure) {
-	if g.query() {
+	if g.model.query() {
 		g.emitAppendXML(s)
 		return
 	}
@@ -27,7 +25,7 @@ func (g *generator) emitAppend(s *structure) {
 func (g *generator) emitAppendField(f *source, m *field) {
 	if m.kind == kindStructure {
 		f.line("if v.%s != nil {", m.name)
-		f.line("dst = v.%s.AppendJSON(wire.AppendName(dst, %q))", m.name, m.name)
+		f.line("dst = v.%s.AppendJSON(wire.AppendName(dst, %q))", m.name, m.member)
 		f.line("}")
 		return
 	}
@@ -35,7 +33,7 @@ func (g *generator) emitAppendField(f *source, m *field) {
 	if m.kind == kindStructures {
 		extra = ", (*" + m.element.name + ").AppendJSON"
 	}
-	f.line("dst = wire.%s(dst, %q, %s%s)", m.appender(), m.name, m.appendValue(), extra)
+	f.line("dst = wire.%s(dst, %q, %s%s)", m.appender(), m.member, m.appendValue(), extra)
 }
 
 func (m *field) appender() string {
@@ -72,32 +70,4 @@ func (m *field) appendValue() string {
 		return "string(" + e + ")"
 	}
 	return "(*string)(" + e + ")"
-}
-
-// emitAppendXML writes the method that encodes a result of the query protocol.
-func (g *generator) emitAppendXML(s *structure) {
-	f := g.file("encode")
-	f.use(runtime)
-	f.line("\n// AppendXML implements wire.XMLResponse.")
-	f.line("func (v *%s) AppendXML(dst []byte) []byte {", s.name)
-	f.line("dst = wire.AppendStart(dst, %q)", s.wrapper)
-	for _, m := range inElementOrder(s) {
-		f.line("dst = wire.AppendElement(dst, %q, %s)", m.name, m.appendValue())
-	}
-	f.line("return wire.AppendEnd(dst, %q)", s.wrapper)
-	f.line("}")
-}
-
-// inElementOrder sorts the members that elementOrder names to the front.
-func inElementOrder(s *structure) []*field {
-	order := elementOrder[s.name]
-	rank := func(f *field) int {
-		if i := slices.Index(order, f.name); i >= 0 {
-			return i
-		}
-		return len(order)
-	}
-	fields := slices.Clone(s.fields)
-	slices.SortStableFunc(fields, func(a, b *field) int { return rank(a) - rank(b) })
-	return fields
 }

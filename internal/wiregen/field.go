@@ -30,6 +30,8 @@ func (f *field) goType() string {
 		return "[]" + f.element.name
 	case kindMap:
 		return "map[string]string"
+	case kindCounts:
+		return "map[string]int"
 	}
 	return "*" + f.shape.name
 }
@@ -42,7 +44,9 @@ func (f *field) textType() string {
 }
 
 // path is the member's name in messages.
-func (f *field) path() string { return strings.ToLower(f.name[:1]) + f.name[1:] }
+func (f *field) path() string { return strings.ToLower(f.member[:1]) + f.member[1:] }
+
+func upperFirst(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
 
 // sentinel says that the field holds wire.Absent until it was checked.
 func (f *field) sentinel() bool { return f.kind == kindEnum || f.kind == kindText && f.required }

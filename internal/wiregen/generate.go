@@ -16,13 +16,12 @@ type generator struct {
 }
 
 // generate returns the output files of a service by name. operations limits
-// them; nil means all.
+// what is generated; nil means all.
 func generate(m *model, service string, operations []string) (map[string][]byte, error) {
 	if operations == nil {
 		operations = slices.Collect(maps.Keys(m.Operations))
 	}
-	slices.Sort(operations)
-	p, err := newPlan(m, operations)
+	p, err := newPlan(m, slices.Sorted(slices.Values(operations)))
 	if err != nil {
 		return nil, err
 	}
@@ -102,7 +101,7 @@ func (g *generator) emitOperations() {
 	for _, op := range g.operations {
 		f.line("{Name: %q, New: func() wire.Request { return new(%s) }, Output: wire.%s, Errors: []string{", op.Name, op.Input.Shape, g.outputKind(op))
 		for _, e := range op.Errors {
-			f.line("%q,", e.Shape)
+			f.line("%q,", g.model.errorCode(&e))
 		}
 		f.line("}},")
 	}

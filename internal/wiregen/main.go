@@ -1,5 +1,5 @@
-// Command wiregen writes the request and response types of wire/kms and wire/sts
-// from AWS's API models (the service-2.json files of botocore). It is run by
+// Command wiregen writes the request and response types of wire/kms, wire/iam and
+// wire/sts from AWS's API models (the service-2.json files of botocore). It is run by
 // go generate; its output is committed and never edited.
 //
 // It takes names, types and constraints from a model and nothing of its
@@ -15,7 +15,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 )
 
 func main() {
@@ -27,10 +26,9 @@ func main() {
 
 func run(args []string) error {
 	flags := flag.NewFlagSet("wiregen", flag.ContinueOnError)
-	service := flags.String("service", "", "service: the package wire/<service> and the model <service>-service-2.json")
+	service := flags.String("service", "", "service: the package wire/<service> and the model <service>-service-2*.json")
 	models := flags.String("models", "", "folder of the models (default ../shared/aws beside the repository)")
 	out := flags.String("out", "", "folder of the output (default wire/<service> in the repository)")
-	operations := flags.String("operations", "", "operations to generate, separated by commas (default all)")
 	check := flags.Bool("check", false, "write nothing; fail when the output differs from what is there")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -48,11 +46,15 @@ func run(args []string) error {
 	if *out == "" {
 		*out = filepath.Join(root, "wire", *service)
 	}
-	m, err := loadModel(filepath.Join(*models, *service+"-service-2.json"))
+	path, err := modelPath(*models, *service)
 	if err != nil {
 		return err
 	}
-	files, err := generate(m, *service, splitList(*operations))
+	m, err := loadModel(path)
+	if err != nil {
+		return err
+	}
+	files, err := generate(m, *service, served[*service])
 	if err != nil {
 		return err
 	}
@@ -80,9 +82,13 @@ func repository() (string, error) {
 	}
 }
 
-func splitList(s string) []string {
-	if s == "" {
-		return nil
+// modelPath finds a service's model, which may be a subset of AWS's.
+func modelPath(dir, service string) (string, error) {
+	for _, name := range []string{service + "-service-2.json", service + "-service-2.subset.json"} {
+		path := filepath.Join(dir, name)
+		if _, err := os.Stat(path); err == nil {
+			return path, nil
+		}
 	}
-	return strings.Split(s, ",")
+	return "", fmt.Errorf("no model of %s in %s", service, dir)
 }

@@ -30,7 +30,8 @@ type operation struct {
 }
 
 type reference struct {
-	Shape string `json:"shape"`
+	Shape        string `json:"shape"`
+	LocationName string `json:"locationName"`
 }
 
 type shape struct {
@@ -46,6 +47,10 @@ type shape struct {
 	Max       *int       `json:"max"`
 	Pattern   string     `json:"pattern"`
 	Sensitive bool       `json:"sensitive"`
+	Flattened bool       `json:"flattened"`
+	Error     struct {
+		Code string `json:"code"`
+	} `json:"error"`
 }
 
 // members are a structure's members in the order of declaration, which is the
@@ -88,9 +93,32 @@ func loadModel(path string) (*model, error) {
 	}
 	for name, s := range m.Shapes {
 		s.name = name
+		s.Sensitive = s.Sensitive || sensitive[name]
 	}
 	return m, nil
 }
+
+// input returns the shape of an operation's input. Where the model has none it is
+// a structure without members.
+func (m *model) input(op *operation) *reference {
+	if op.Input == nil {
+		name := op.Name + "Request"
+		m.Shapes[name] = &shape{name: name, Type: "structure"}
+		op.Input = &reference{Shape: name}
+	}
+	return op.Input
+}
+
+// errorCode is what an error is called on the wire: in the query protocol the
+// shape's code, in JSON its name.
+func (m *model) errorCode(r *reference) string {
+	if s := m.Shapes[r.Shape]; s != nil && s.Error.Code != "" && m.query() {
+		return s.Error.Code
+	}
+	return r.Shape
+}
+
+func (m *model) query() bool { return m.Metadata.Protocol == "query" }
 
 // shape returns the shape that r names.
 func (m *model) shape(r *reference) (*shape, error) {

@@ -19,6 +19,7 @@ const (
 	kindTexts      // list of strings or enums
 	kindStructures // list of structures
 	kindMap        // map of strings
+	kindCounts     // map of integers
 	kindStructure
 )
 
@@ -36,11 +37,13 @@ type structure struct {
 	request bool   // the input of an operation
 	input   bool   // read from requests
 	output  bool   // written into responses
+	nested  bool   // written inside of another structure
 	wrapper string // of a query protocol's result
 }
 
 type field struct {
-	name     string
+	name     string // in Go
+	member   string // on the wire
 	kind     kind
 	shape    *shape
 	element  *shape // of a list
@@ -56,11 +59,8 @@ func newPlan(m *model, names []string) (*plan, error) {
 		if op == nil {
 			return nil, fmt.Errorf("operation %q is not in the model", name)
 		}
-		if op.Input == nil {
-			return nil, fmt.Errorf("operation %s has no input shape", name)
-		}
 		p.operations = append(p.operations, op)
-		in, err := p.reach(found, op.Input, func(s *structure) *bool { return &s.input })
+		in, err := p.reach(found, m.input(op), func(s *structure) *bool { return &s.input })
 		if err != nil {
 			return nil, fmt.Errorf("input of %s: %w", name, err)
 		}
@@ -71,6 +71,9 @@ func newPlan(m *model, names []string) (*plan, error) {
 		out, err := p.reach(found, &op.Output.reference, func(s *structure) *bool { return &s.output })
 		if err != nil {
 			return nil, fmt.Errorf("output of %s: %w", name, err)
+		}
+		if out.wrapper != "" && out.wrapper != op.Output.ResultWrapper {
+			return nil, fmt.Errorf("output of %s: %s has two wrappers", name, out.name)
 		}
 		out.wrapper = op.Output.ResultWrapper
 	}
@@ -105,9 +108,11 @@ func (p *plan) reach(found map[string]*structure, r *reference, direction func(*
 		} else if f.kind != kindStructure {
 			continue
 		}
-		if _, err := p.reach(found, &reference{next.name}, direction); err != nil {
+		below, err := p.reach(found, &reference{Shape: next.name}, direction)
+		if err != nil {
 			return nil, fmt.Errorf("%s: %w", f.name, err)
 		}
+		below.nested = true
 	}
 	return st, nil
 }
@@ -133,10 +138,13 @@ func (p *plan) fieldOf(m *member) (*field, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.Max != nil && *s.Max == 0 {
+	switch {
+	case s.Max != nil && *s.Max == 0:
 		return nil, fmt.Errorf("a maximum of 0 is not supported")
+	case m.LocationName != "" || s.Flattened:
+		return nil, fmt.Errorf("other names on the wire and flattened lists are not supported")
 	}
-	f := &field{name: m.Name, shape: s}
+	f := &field{name: upperFirst(m.Name), member: m.Name, shape: s}
 	switch {
 	case s.Type == "string" && s.Enum != nil:
 		f.kind = kindEnum
@@ -153,8 +161,7 @@ func (p *plan) fieldOf(m *member) (*field, error) {
 	case s.Type == "structure":
 		f.kind = kindStructure
 	case s.Type == "map":
-		f.kind = kindMap
-		return f, p.plainMap(s)
+		return f, p.mapField(f)
 	case s.Type == "list":
 		return f, p.listField(f)
 	default:
@@ -172,7 +179,7 @@ func (p *plan) listField(f *field) error {
 	switch {
 	case element.Type == "string" && !element.Sensitive:
 		f.kind = kindTexts
-	case element.Type == "structure" && f.shape.Min == nil && f.shape.Max == nil:
+	case element.Type == "structure":
 		f.kind = kindStructures
 	default:
 		return fmt.Errorf("list of %s with these constraints is not supported", element.Type)
@@ -180,16 +187,25 @@ func (p *plan) listField(f *field) error {
 	return nil
 }
 
-// plainMap refuses a map that is not one of strings without constraints.
-func (p *plan) plainMap(s *shape) error {
-	for _, r := range []*reference{s.Key, s.Value} {
-		part, err := p.model.shape(r)
-		if err != nil {
-			return err
-		}
-		if part.Type != "string" || part.constrained() || part.Sensitive || s.Min != nil || s.Max != nil {
-			return fmt.Errorf("map %s: only strings without constraints are supported", s.name)
-		}
+// mapField accepts maps of strings without constraints, and maps to integers,
+// whose keys may be an enum.
+func (p *plan) mapField(f *field) error {
+	key, err := p.model.shape(f.shape.Key)
+	if err != nil {
+		return err
+	}
+	value, err := p.model.shape(f.shape.Value)
+	if err != nil {
+		return err
+	}
+	bounded := f.shape.constrained() || value.constrained() || key.Sensitive || value.Sensitive
+	switch {
+	case key.Type == "string" && value.Type == "integer" && !bounded:
+		f.kind = kindCounts
+	case key.Type == "string" && value.Type == "string" && !bounded && !key.constrained():
+		f.kind = kindMap
+	default:
+		return fmt.Errorf("map %s: only strings and numbers without constraints are supported", f.shape.name)
 	}
 	return nil
 }
@@ -202,13 +218,13 @@ func (s *shape) constrained() bool {
 // everything that is read.
 func (p *plan) restrict() error {
 	for _, s := range p.structures {
-		if p.query() && (s.input && len(s.fields) > 0 || s.output && !onlyText(s.fields)) {
-			return fmt.Errorf("%s: only inputs without members and outputs of strings are supported in the query protocol", s.name)
-		}
-		if !s.input {
-			continue
-		}
 		for _, f := range s.fields {
+			if s.input && slices.Contains(p.unread(), f.kind) || s.output && slices.Contains(p.unwritten(), f.kind) {
+				return fmt.Errorf("%s.%s: a %s is not supported there in this protocol", s.name, f.name, f.shape.Type)
+			}
+			if !s.input {
+				continue
+			}
 			if err := p.declareRule(s, f); err != nil {
 				return fmt.Errorf("%s.%s: %w", s.name, f.name, err)
 			}
@@ -217,8 +233,18 @@ func (p *plan) restrict() error {
 	return nil
 }
 
-func (p *plan) query() bool { return p.model.Metadata.Protocol == "query" }
+// unread are the kinds that the protocol's requests cannot hold.
+func (p *plan) unread() []kind {
+	if p.model.query() {
+		return []kind{kindBlob, kindTime, kindMap, kindCounts, kindStructure}
+	}
+	return []kind{kindCounts}
+}
 
-func onlyText(fields []*field) bool {
-	return !slices.ContainsFunc(fields, func(f *field) bool { return f.kind != kindText || f.required })
+// unwritten are the kinds that the protocol's responses cannot hold.
+func (p *plan) unwritten() []kind {
+	if p.model.query() {
+		return []kind{kindMap}
+	}
+	return []kind{kindCounts}
 }

@@ -20,6 +20,7 @@ var listedEnum = map[string]string{
 // elementOrder is the order of a result's XML elements, where the service's is
 // not the model's.
 var elementOrder = map[string][]string{
+	"AssumeRoleResponse":        {"AssumedRoleUser", "Credentials"},
 	"GetCallerIdentityResponse": {"Arn", "UserId", "Account"},
 }
 
@@ -27,3 +28,7 @@ var elementOrder = map[string][]string{
 // does not call them sensitive: messages reach the audit log, and a grant token
 // must not (AWS: "Using a grant token").
 var hidden = map[string]bool{"GrantTokenType": true}
+
+// sensitive names the shapes that hold secrets although the model does not call
+// them sensitive: a session token is half of a credential.
+var sensitive = map[string]bool{"tokenType": true}

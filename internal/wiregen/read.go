@@ -9,17 +9,21 @@ import (
 func (g *generator) emitDecode(s *structure) {
 	f := g.file("decode")
 	f.line("\n// Decode implements wire.Request.")
-	if len(s.fields) == 0 && g.query() {
+	if len(s.fields) == 0 && g.model.query() {
 		f.line("func (v *%s) Decode([]byte) error { return nil }", s.name)
 		return
 	}
 	f.use(runtime)
 	f.line("func (v *%s) Decode(body []byte) error {", s.name)
-	f.line("r := wire.NewReader(body)")
-	f.line("v.read(&r)")
-	f.line("var c wire.Checker")
-	f.line("v.check(&c)")
-	f.line("err := wire.Verdict(&r, &c)")
+	if g.model.query() {
+		f.line("err := wire.DecodeForm(body, v.read, v.check)")
+	} else {
+		f.line("r := wire.NewReader(body)")
+		f.line("v.read(&r)")
+		f.line("var c wire.Checker")
+		f.line("v.check(&c)")
+		f.line("err := wire.Verdict(&r, &c)")
+	}
 	f.line("if err != nil {")
 	f.line("*v = %s{}", s.name)
 	f.line("}")
@@ -29,7 +33,8 @@ func (g *generator) emitDecode(s *structure) {
 
 // emitRead writes the method that reads a structure's members.
 func (g *generator) emitRead(s *structure) {
-	if g.query() {
+	if g.model.query() {
+		g.emitReadForm(s)
 		return
 	}
 	f := g.file("read")
@@ -46,7 +51,7 @@ func (g *generator) emitRead(s *structure) {
 	f.line("for r.Next() {")
 	f.line("switch string(r.Name()) {")
 	for _, m := range s.fields {
-		f.line("case %q:", m.name)
+		f.line("case %q:", m.member)
 		g.emitReadField(f, m)
 	}
 	f.line("default:")
@@ -60,7 +65,7 @@ func (g *generator) emitReadField(f *source, m *field) {
 	var value string
 	switch m.kind {
 	case kindText:
-		value = m.readText()
+		value = m.readText("r.Text()", "r.OptionalText()")
 	case kindEnum:
 		value = "r.Enum(&" + m.rule + ")"
 	case kindBlob:
@@ -87,23 +92,24 @@ func (g *generator) emitReadField(f *source, m *field) {
 	f.line("v.%s = %s", m.name, value)
 }
 
-func (m *field) readText() string {
+// readText converts a call that reads a string to the field's type.
+func (m *field) readText(text, optional string) string {
 	switch {
 	case m.required && m.shape.Sensitive:
-		return "wire.SensitiveString(r.Text())"
+		return "wire.SensitiveString(" + text + ")"
 	case m.required:
-		return "r.Text()"
+		return text
 	case m.shape.Sensitive:
-		return "(*wire.SensitiveString)(r.OptionalText())"
+		return "(*wire.SensitiveString)(" + optional + ")"
 	}
-	return "r.OptionalText()"
+	return optional
 }
 
 func (m *field) readTexts() string {
 	if m.element.Enum == nil {
 		return "r.Texts()"
 	}
-	return "r.Enums(&rule" + m.element.name + ")"
+	return "r.Enums(&" + ruleName(m.element) + ")"
 }
 
 // emitLists writes the readers of the lists of structures.
@@ -111,7 +117,7 @@ func (g *generator) emitLists() {
 	done := map[string]bool{}
 	for _, s := range g.structures {
 		for _, m := range s.fields {
-			if !s.input || m.kind != kindStructures || done[m.shape.name] {
+			if g.model.query() || !s.input || m.kind != kindStructures || done[m.shape.name] {
 				continue
 			}
 			done[m.shape.name] = true
@@ -131,7 +137,7 @@ func (g *generator) emitLists() {
 
 // emitCheck writes the method that checks a structure's constraints.
 func (g *generator) emitCheck(s *structure) {
-	if g.query() {
+	if len(s.fields) == 0 && g.model.query() {
 		return
 	}
 	f := g.file("check")
@@ -170,6 +176,9 @@ func (g *generator) emitCheckField(f *source, m *field) {
 	case kindMap:
 		f.line("c.TextMap(%q, v.%s)", m.path(), m.name)
 	case kindStructures:
+		if m.rule != "" {
+			f.line("c.List(%q, v.%s != nil, len(v.%[2]s), &%s)", m.path(), m.name, m.rule)
+		}
 		f.line("for i := range v.%s {", m.name)
 		f.line("c.EnterElement(%q, i)", m.path())
 		f.line("v.%s[i].check(c)", m.name)

@@ -11,7 +11,7 @@ import (
 func (p *plan) declareRule(s *structure, f *field) error {
 	var rule string
 	var err error
-	f.rule = "rule" + f.shape.name
+	f.rule = ruleName(f.shape)
 	switch f.kind {
 	case kindText:
 		rule, err = textRule(f.shape, nil)
@@ -27,17 +27,36 @@ func (p *plan) declareRule(s *structure, f *field) error {
 		rule, err = intRule(f.shape)
 	case kindTexts:
 		rule, err = p.listRule(f)
+	case kindStructures:
+		if f.shape.constrained() {
+			rule, err = p.listRule(f)
+			break
+		}
+		f.rule = ""
 	default:
 		f.rule = ""
 		if f.shape.constrained() {
 			err = fmt.Errorf("constraints on a %s are not supported", f.shape.Type)
 		}
 	}
-	if f.rule != "" {
-		p.rules[f.rule] = rule
+	if err != nil || f.rule == "" {
+		return err
 	}
-	return err
+	return p.addRule(f.rule, rule)
 }
+
+// addRule refuses two rules of one name: shapes may differ in the case of their
+// first letter alone.
+func (p *plan) addRule(name, rule string) error {
+	if present, ok := p.rules[name]; ok && present != rule {
+		return fmt.Errorf("two shapes share the name %s", name)
+	}
+	p.rules[name] = rule
+	return nil
+}
+
+// ruleName is the variable with a shape's constraints.
+func ruleName(s *shape) string { return "rule" + upperFirst(s.name) }
 
 // listing returns an enum's values in the order of messages.
 func listing(s *shape) []string {
@@ -97,13 +116,15 @@ func (p *plan) listRule(f *field) (string, error) {
 		return "", fmt.Errorf("sensitive lists are not supported")
 	}
 	parts := bounds(f.shape)
-	if f.element.constrained() {
-		name := "rule" + f.element.name
+	if f.kind == kindTexts && f.element.constrained() {
+		name := ruleName(f.element)
 		element, err := textRule(f.element, nil)
 		if err != nil {
 			return "", err
 		}
-		p.rules[name] = element
+		if err := p.addRule(name, element); err != nil {
+			return "", err
+		}
 		parts = append(parts, "Element: &"+name)
 	}
 	return "wire.ListRule{" + strings.Join(parts, ", ") + "}", nil

@@ -2,5 +2,36 @@
 
 package sts
 
+import (
+	"github.com/kmsd/kmsd/wire"
+)
+
+// Decode implements wire.Request.
+func (v *AssumeRoleRequest) Decode(body []byte) error {
+	err := wire.DecodeForm(body, v.read, v.check)
+	if err != nil {
+		*v = AssumeRoleRequest{}
+	}
+	return err
+}
+
+// Decode implements wire.Request.
+func (v *GetAccessKeyInfoRequest) Decode(body []byte) error {
+	err := wire.DecodeForm(body, v.read, v.check)
+	if err != nil {
+		*v = GetAccessKeyInfoRequest{}
+	}
+	return err
+}
+
 // Decode implements wire.Request.
 func (v *GetCallerIdentityRequest) Decode([]byte) error { return nil }
+
+// Decode implements wire.Request.
+func (v *GetSessionTokenRequest) Decode(body []byte) error {
+	err := wire.DecodeForm(body, v.read, v.check)
+	if err != nil {
+		*v = GetSessionTokenRequest{}
+	}
+	return err
+}

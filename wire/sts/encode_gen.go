@@ -7,10 +7,60 @@ import (
 )
 
 // AppendXML implements wire.XMLResponse.
+func (v *AssumeRoleResponse) AppendXML(dst []byte) []byte {
+	dst = wire.AppendStart(dst, "AssumeRoleResult")
+	if v.AssumedRoleUser != nil {
+		dst = wire.AppendStart(dst, "AssumedRoleUser")
+		dst = v.AssumedRoleUser.appendMembers(dst)
+		dst = wire.AppendEnd(dst, "AssumedRoleUser")
+	}
+	if v.Credentials != nil {
+		dst = wire.AppendStart(dst, "Credentials")
+		dst = v.Credentials.appendMembers(dst)
+		dst = wire.AppendEnd(dst, "Credentials")
+	}
+	dst = wire.AppendIntElement(dst, "PackedPolicySize", v.PackedPolicySize)
+	dst = wire.AppendElement(dst, "SourceIdentity", v.SourceIdentity)
+	return wire.AppendEnd(dst, "AssumeRoleResult")
+}
+
+func (v *AssumedRoleUser) appendMembers(dst []byte) []byte {
+	dst = wire.AppendTextElement(dst, "AssumedRoleId", v.AssumedRoleId)
+	dst = wire.AppendTextElement(dst, "Arn", v.Arn)
+	return dst
+}
+
+func (v *Credentials) appendMembers(dst []byte) []byte {
+	dst = wire.AppendTextElement(dst, "AccessKeyId", v.AccessKeyId)
+	dst = wire.AppendTextElement(dst, "SecretAccessKey", string(v.SecretAccessKey))
+	dst = wire.AppendTextElement(dst, "SessionToken", string(v.SessionToken))
+	dst = wire.AppendTimeElement(dst, "Expiration", v.Expiration)
+	return dst
+}
+
+// AppendXML implements wire.XMLResponse.
+func (v *GetAccessKeyInfoResponse) AppendXML(dst []byte) []byte {
+	dst = wire.AppendStart(dst, "GetAccessKeyInfoResult")
+	dst = wire.AppendElement(dst, "Account", v.Account)
+	return wire.AppendEnd(dst, "GetAccessKeyInfoResult")
+}
+
+// AppendXML implements wire.XMLResponse.
 func (v *GetCallerIdentityResponse) AppendXML(dst []byte) []byte {
 	dst = wire.AppendStart(dst, "GetCallerIdentityResult")
 	dst = wire.AppendElement(dst, "Arn", v.Arn)
 	dst = wire.AppendElement(dst, "UserId", v.UserId)
 	dst = wire.AppendElement(dst, "Account", v.Account)
 	return wire.AppendEnd(dst, "GetCallerIdentityResult")
+}
+
+// AppendXML implements wire.XMLResponse.
+func (v *GetSessionTokenResponse) AppendXML(dst []byte) []byte {
+	dst = wire.AppendStart(dst, "GetSessionTokenResult")
+	if v.Credentials != nil {
+		dst = wire.AppendStart(dst, "Credentials")
+		dst = v.Credentials.appendMembers(dst)
+		dst = wire.AppendEnd(dst, "Credentials")
+	}
+	return wire.AppendEnd(dst, "GetSessionTokenResult")
 }

@@ -16,5 +16,15 @@ const APIVersion = "2011-06-15"
 const Namespace = "https://sts.amazonaws.com/doc/2011-06-15/"
 
 var operations = []wire.Operation{
+	{Name: "AssumeRole", New: func() wire.Request { return new(AssumeRoleRequest) }, Output: wire.MembersOutput, Errors: []string{
+		"MalformedPolicyDocument",
+		"PackedPolicyTooLarge",
+		"RegionDisabledException",
+		"ExpiredTokenException",
+	}},
+	{Name: "GetAccessKeyInfo", New: func() wire.Request { return new(GetAccessKeyInfoRequest) }, Output: wire.MembersOutput, Errors: []string{}},
 	{Name: "GetCallerIdentity", New: func() wire.Request { return new(GetCallerIdentityRequest) }, Output: wire.MembersOutput, Errors: []string{}},
+	{Name: "GetSessionToken", New: func() wire.Request { return new(GetSessionTokenRequest) }, Output: wire.MembersOutput, Errors: []string{
+		"RegionDisabledException",
+	}},
 }

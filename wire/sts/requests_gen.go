@@ -2,5 +2,50 @@
 
 package sts
 
+// AssumeRoleRequest is the API shape of that name.
+type AssumeRoleRequest struct {
+	RoleArn           string
+	RoleSessionName   string
+	PolicyArns        []PolicyDescriptorType
+	Policy            *string
+	DurationSeconds   *int
+	Tags              []Tag
+	TransitiveTagKeys []string
+	ExternalId        *string
+	SerialNumber      *string
+	TokenCode         *string
+	SourceIdentity    *string
+	ProvidedContexts  []ProvidedContext
+}
+
+// GetAccessKeyInfoRequest is the API shape of that name.
+type GetAccessKeyInfoRequest struct {
+	AccessKeyId string
+}
+
 // GetCallerIdentityRequest is the API shape of that name.
 type GetCallerIdentityRequest struct{}
+
+// GetSessionTokenRequest is the API shape of that name.
+type GetSessionTokenRequest struct {
+	DurationSeconds *int
+	SerialNumber    *string
+	TokenCode       *string
+}
+
+// PolicyDescriptorType is the API shape of that name.
+type PolicyDescriptorType struct {
+	Arn *string
+}
+
+// ProvidedContext is the API shape of that name.
+type ProvidedContext struct {
+	ProviderArn      *string
+	ContextAssertion *string
+}
+
+// Tag is the API shape of that name.
+type Tag struct {
+	Key   string
+	Value string
+}

@@ -2,9 +2,47 @@
 
 package sts
 
+import (
+	"time"
+
+	"github.com/kmsd/kmsd/wire"
+)
+
+// AssumeRoleResponse is the API shape of that name.
+type AssumeRoleResponse struct {
+	Credentials      *Credentials
+	AssumedRoleUser  *AssumedRoleUser
+	PackedPolicySize *int
+	SourceIdentity   *string
+}
+
+// AssumedRoleUser is the API shape of that name.
+type AssumedRoleUser struct {
+	AssumedRoleId string
+	Arn           string
+}
+
+// Credentials is the API shape of that name.
+type Credentials struct {
+	AccessKeyId     string
+	SecretAccessKey wire.SensitiveString
+	SessionToken    wire.SensitiveString
+	Expiration      *time.Time
+}
+
+// GetAccessKeyInfoResponse is the API shape of that name.
+type GetAccessKeyInfoResponse struct {
+	Account *string
+}
+
 // GetCallerIdentityResponse is the API shape of that name.
 type GetCallerIdentityResponse struct {
 	UserId  *string
 	Account *string
 	Arn     *string
+}
+
+// GetSessionTokenResponse is the API shape of that name.
+type GetSessionTokenResponse struct {
+	Credentials *Credentials
 }
