@@ -64,17 +64,6 @@ func generations(t testing.TB, s *testkit.Solo, id string) (ids []string) {
 	return ids
 }
 
-// events are the records of a kind of event without a request, in their order.
-func events(t testing.TB, s *testkit.Solo, name string) (out []obj) {
-	t.Helper()
-	for _, rec := range s.Records(t) {
-		if rec["eventName"] == name && rec["eventType"] == "AwsServiceEvent" {
-			out = append(out, rec)
-		}
-	}
-	return out
-}
-
 // plainKeys makes many keys behind the service's back. Their material is nobody's.
 func plainKeys(t testing.TB, s *testkit.Solo, n int) []string {
 	t.Helper()
@@ -169,7 +158,7 @@ func wantRotations(t *testing.T, s *testkit.Solo, id string, n int, kind string)
 	}
 	seen := map[any]bool{}
 	rotation := 0
-	for _, rec := range events(t, s, "RotateKey") {
+	for _, rec := range s.Events(t, "RotateKey") {
 		details := rec["serviceEventDetails"].(obj)
 		if details["keyId"] != id || seen[rec["eventID"]] {
 			continue
@@ -202,7 +191,7 @@ func TestRotationRecord(t *testing.T) {
 		pass(s, time.Millisecond)
 		stop()
 		wantRotations(t, s, id, 1, "AUTOMATIC")
-		rec := events(t, s, "RotateKey")[0]
+		rec := s.Events(t, "RotateKey")[0]
 		for _, varies := range []string{"eventID", "serviceEventDetails", "kmsd"} {
 			delete(rec, varies)
 		}
@@ -276,7 +265,7 @@ func TestClocksNotKnown(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
 		wantRotations(t, s, scheduled, 1, "AUTOMATIC")
-		if n := len(events(t, s, "DeleteKey")); n != 1 {
+		if n := len(s.Events(t, "DeleteKey")); n != 1 {
 			t.Errorf("%d deletions, want 1", n)
 		}
 	})
@@ -335,7 +324,7 @@ func TestDeletionIsNotEarly(t *testing.T) {
 // wantDeleted checks that there is one record of a key's deletion.
 func wantDeleted(t *testing.T, s *testkit.Solo, id string, at time.Time) {
 	t.Helper()
-	recs := events(t, s, "DeleteKey")
+	recs := s.Events(t, "DeleteKey")
 	if len(recs) != 1 {
 		t.Fatalf("%d records of deletions, want 1", len(recs))
 	}
@@ -390,7 +379,7 @@ func TestKeyChangesUnderTheDecision(t *testing.T) {
 					wantSame(t, stateOf(t, s, id), row.state)
 					wantRotations(t, s, id, 0, "")
 				}
-				if n := len(events(t, s, "RotateKey")) + len(events(t, s, "DeleteKey")); n != 0 {
+				if n := len(s.Events(t, "RotateKey")) + len(s.Events(t, "DeleteKey")); n != 0 {
 					t.Errorf("%d events were recorded", n)
 				}
 			})
@@ -427,7 +416,7 @@ func TestLeaderDiesBeforeTheRecord(t *testing.T) {
 		time.Sleep(time.Second)
 		synctest.Wait()
 		stop()
-		if len(events(t, s, "RotateKey"))+len(events(t, s, "DeleteKey")) != 0 {
+		if len(s.Events(t, "RotateKey"))+len(s.Events(t, "DeleteKey")) != 0 {
 			t.Fatal("recorded")
 		}
 		left := pending(t, s)
@@ -442,7 +431,7 @@ func TestLeaderDiesBeforeTheRecord(t *testing.T) {
 			t.Error("early")
 		}
 		for _, p := range left {
-			recs := events(t, s, p.EventName)
+			recs := s.Events(t, p.EventName)
 			if len(recs) != 1 || recs[0]["eventID"] != p.EventID {
 				t.Errorf("%s was recorded as %v, want once as %s", p.EventName, recs, p.EventID)
 			}
@@ -486,7 +475,7 @@ func TestDueWorkFails(t *testing.T) {
 				time.Sleep(5 * time.Minute)
 				synctest.Wait()
 				wantRotations(t, s, id, 1, "ON_DEMAND")
-				if n := len(events(t, s, "RotateKey")); n != 1 {
+				if n := len(s.Events(t, "RotateKey")); n != 1 {
 					t.Errorf("%d records, want 1", n)
 				}
 			})
@@ -556,7 +545,7 @@ func TestFailingKeysBlockNobody(t *testing.T) {
 				healed.Store(true)
 				time.Sleep(2 * look)
 				synctest.Wait()
-				if n := len(events(t, s, "RotateKey")); n != bad+1 {
+				if n := len(s.Events(t, "RotateKey")); n != bad+1 {
 					t.Errorf("%d rotations after the failures ended, want %d", n, bad+1)
 				}
 			})

@@ -1,6 +1,7 @@
 package testkit
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"os"
@@ -214,16 +215,17 @@ func OtherARN(keyID string) string {
 // AliasARN is the ARN of an alias of Account in Region.
 func AliasARN(name string) string { return "arn:aws:kms:" + Region + ":" + Account + ":" + name }
 
-// trail returns the text of the audit log.
-func (s *Solo) trail(t testing.TB) string {
+// trailIn returns the text of the audit log in a directory, as far as its lines are
+// whole: it may be being written.
+func trailIn(t testing.TB, dir string) string {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join(s.AuditDir, "*.jsonl"))
+	files, err := filepath.Glob(filepath.Join(dir, "*.jsonl"))
 	check(t, err)
 	var out strings.Builder
 	for _, f := range files {
 		b, err := os.ReadFile(f)
 		check(t, err)
-		out.Write(b)
+		out.Write(b[:bytes.LastIndexByte(b, '\n')+1])
 	}
 	return out.String()
 }
@@ -231,17 +233,37 @@ func (s *Solo) trail(t testing.TB) string {
 // CountInTrail counts how often the audit log holds a text.
 func (s *Solo) CountInTrail(t testing.TB, text string) int {
 	t.Helper()
-	return strings.Count(s.trail(t), text)
+	return strings.Count(trailIn(t, s.AuditDir), text)
 }
 
 // Records returns the audit records written so far.
 func (s *Solo) Records(t testing.TB) []JSON {
 	t.Helper()
-	var out []JSON
-	for line := range strings.Lines(s.trail(t)) {
+	return recordsIn(t, s.AuditDir)
+}
+
+func recordsIn(t testing.TB, dir string) (out []JSON) {
+	t.Helper()
+	for line := range strings.Lines(trailIn(t, dir)) {
 		var rec JSON
 		check(t, json.Unmarshal([]byte(line), &rec))
 		out = append(out, rec)
+	}
+	return out
+}
+
+// Events returns the records of a kind of event without a request.
+func (s *Solo) Events(t testing.TB, name string) []JSON {
+	t.Helper()
+	return eventsIn(t, s.AuditDir, name)
+}
+
+func eventsIn(t testing.TB, dir, name string) (out []JSON) {
+	t.Helper()
+	for _, rec := range recordsIn(t, dir) {
+		if rec["eventName"] == name && rec["eventType"] == "AwsServiceEvent" {
+			out = append(out, rec)
+		}
 	}
 	return out
 }
