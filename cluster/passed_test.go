@@ -98,6 +98,10 @@ func TestLeaderWithAWrongClockKnowsNothing(t *testing.T) {
 		}
 	}()
 	clocks[lead].ahead.Store(int64(year))
+	until(t, "the clock is known to be wrong", func() bool { return c.nodes[lead].Status().ClockAhead > year/2 })
+	if got, ok := c.nodes[lead].Passed(); ok {
+		t.Errorf("a leader with a wrong clock says that %v has passed", got)
+	}
 	until(t, "another node leads", func() bool {
 		for i, n := range c.nodes {
 			if i != lead && n.Status().Leads {

@@ -126,9 +126,9 @@ func (d *dueLoop) free(keys []*fsm.Key) []*fsm.Key {
 	})
 }
 
-// ripe returns the time up to which everything is due: what a majority's clocks and
-// this node's, which stamps the commands, have passed. While that is not known, only
-// what depends on no clock is due.
+// ripe returns the time up to which everything is due, and which stamps what is done:
+// what a majority's clocks and this node's have passed. It is 0 while that is not
+// known: only what depends on no clock is due then.
 func (s *Service) ripe() int64 {
 	passed, ok := s.cluster.Passed()
 	if !ok {
@@ -159,13 +159,16 @@ func (d *dueLoop) work(ctx context.Context, work *DueWork, found *fsm.Key, ripe 
 	if err != nil {
 		return err
 	}
-	now := d.now().UnixMilli()
 	key, ok := view.Key(found.Region, found.ID)
 	if !ok {
 		return nil
 	}
-	if at, ok := work.Due(key); !ok || at > min(ripe, now) {
+	if at, ok := work.Due(key); !ok || at > ripe {
 		return nil
+	}
+	now := ripe // a wrong clock of this node alone moves no later date either
+	if now == 0 {
+		now = d.now().UnixMilli()
 	}
 	record := &audit.Record{
 		EventID: NewUUID(), EventName: work.Event, EventSource: audit.SourceKMS, Region: key.Region, Time: now,

@@ -271,6 +271,33 @@ func TestClocksNotKnown(t *testing.T) {
 	})
 }
 
+// The leader's clock is a year ahead, and too few others are known for it to notice:
+// what it does by the majority's clocks gets their time, too.
+func TestDueWorkCarriesTheMajoritysTime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := testkit.Start(t)
+		id := s.NewKey(t)
+		rotateEvery(t, s, id, 90)
+		first := key(t, s, id).NextRotation
+		due := s.Now().Add(90 * day)
+		s.Clocks = func() (time.Time, bool) { return due.Add(time.Second), true }
+		s.Advance(365 * day)
+		stop := leads(t, s, s.Service)
+		pass(s, 0)
+		stop()
+		wantRotations(t, s, id, 1, "AUTOMATIC")
+		if got, want := key(t, s, id).NextRotation, first+(90*day).Milliseconds(); got != want {
+			t.Errorf("the next rotation is due at %d, want %d", got, want)
+		}
+		list, _ := s.Machine.View().Materials(id, 1, 1)
+		if got := list[0].Rotated; got != due.Add(time.Second).UnixMilli() {
+			t.Errorf("rotated at %d", got)
+		}
+		wantSame(t, s.Events(t, "RotateKey")[0]["eventTime"], any(due.Add(time.Second).Format("2006-01-02T15:04:05Z")))
+	})
+}
+
 // A key goes an hour after its date by the clocks of a majority and of the leader,
 // and not before, whichever of the two is ahead.
 func TestDeletionIsNotEarly(t *testing.T) {
