@@ -345,7 +345,9 @@ func TestOnDemandRotation(t *testing.T) {
 	}
 	for n := 2; n <= 25; n++ {
 		d.ok(onDemand(1))
-		d.ok(rotate(1, n, kms.RotationOnDemand, d.time))
+		asked := d.time
+		d.till(asked - 1).ok(rotate(1, n, kms.RotationOnDemand, asked)) // the next leader's clock is behind
+		d.till(asked + 1)
 	}
 	d.refused(onDemand(1), kms.CodeLimitExceeded, "You have exceeded the number of on-demand rotations allowed for this KMS key.")
 	checkMaterials(t, d, 1, 26)

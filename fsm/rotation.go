@@ -109,7 +109,7 @@ func rotateKeyOnDemand(t *txn, c *RotateKeyOnDemand) (*kms.Error, error) {
 // RotateKey gives a key new material, which encrypts from then on. Due is the date
 // that the leader acted on: the key's NextRotation or OnDemandStart. It is refused
 // when that is not the key's due rotation any more, so that none is carried out
-// twice, and before its date.
+// twice; and an automatic one before its date.
 type RotateKey struct {
 	Account  string           `cbor:"1,keyasint"`
 	Region   string           `cbor:"2,keyasint"`
@@ -140,7 +140,8 @@ func rotateKey(t *txn, c *RotateKey) (*kms.Error, error) {
 		return refusal, nil
 	}
 	at, kind, ok := k.DueRotation()
-	if !ok || at != c.Due || kind != c.Type || t.meta.Time < c.Due {
+	early := c.Type == kms.RotationAutomatic && t.meta.Time < c.Due
+	if !ok || at != c.Due || kind != c.Type || early {
 		return &kms.Error{Code: kms.CodeConflict, Message: "No such rotation of " + k.ARN() + " is due."}, nil
 	}
 	if t.state.get(tableMaterials, k.ID, c.Material.ID[:materialPrefix]) != nil {

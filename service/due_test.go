@@ -173,6 +173,11 @@ func wantRotations(t *testing.T, s *testkit.Solo, id string, n int, kind string)
 	if rotation != n {
 		t.Errorf("%d events, want %d", rotation, n)
 	}
+	for _, rec := range s.Events(t, "RotateKey") {
+		if rec["errorCode"] != nil {
+			t.Errorf("a refusal was recorded: %v", rec)
+		}
+	}
 	if current := key(t, s, id).CurrentMaterial; current != materials[n] {
 		t.Errorf("the current material is not the newest")
 	}
@@ -237,6 +242,31 @@ func TestMissedRotation(t *testing.T) {
 		wantRotations(t, s, id, 1, "AUTOMATIC")
 		pass(s, time.Millisecond)
 		wantRotations(t, s, id, 2, "AUTOMATIC")
+	})
+}
+
+// A rotation that a client asks for is done at once, also while the majority's clocks
+// are behind this node's, and once.
+func TestRotationOnDemand(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := testkit.Start(t)
+		s.Clocks = func() (time.Time, bool) { return s.Now().Add(-time.Minute), true }
+		id := s.NewKey(t)
+		stop := leads(t, s, s.Service)
+		for n := 1; n <= 25; n++ {
+			s.Must(t, "RotateKeyOnDemand", obj{"KeyId": id})
+			time.Sleep(time.Second)
+			synctest.Wait()
+			wantRotations(t, s, id, n, "ON_DEMAND")
+		}
+		stop()
+		status := s.Must(t, "GetKeyRotationStatus", obj{"KeyId": id})
+		wantSame(t, status, obj{"KeyId": id, "KeyRotationEnabled": false})
+		list := s.Must(t, "ListKeyRotations", obj{"KeyId": id})["Rotations"].([]any)
+		if len(list) != 25 {
+			t.Errorf("%d rotations are listed", len(list))
+		}
 	})
 }
 
