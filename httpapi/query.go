@@ -9,10 +9,6 @@ import (
 	"github.com/kmsd/kmsd/wire"
 )
 
-// maxParameters bounds the parameters of one query call. The largest, a role with
-// 50 tags, has about 110.
-const maxParameters = 1000
-
 // maxEcho bounds what an error repeats of a name that the client sent, in bytes.
 const maxEcho = 128
 
@@ -64,7 +60,7 @@ func joinParameters(a, b string) string {
 }
 
 func (p *parameters) parse(raw string) {
-	if strings.Count(raw, "&") >= maxParameters {
+	if strings.Count(raw, "&") >= wire.MaxParameters {
 		p.broken = true
 		return
 	}
@@ -80,7 +76,7 @@ func (p *parameters) query() bool { return p.service != "" }
 func (p *parameters) check(b Backend) error {
 	switch {
 	case p.broken:
-		return &kms.Error{Code: kms.CodeQueryValidationError, Message: "The parameters of the request are not correctly encoded."}
+		return &kms.Error{Code: kms.CodeQueryMalformedInput, Message: wire.MessageEncoding}
 	case p.action == "":
 		return &kms.Error{Code: kms.CodeQueryMissingAction, Message: "The request is missing an action or a required parameter."}
 	case len(p.values["Action"]) > 1 || p.version != apiOf(p.service).version || !b.Knows(p.service, p.action):
@@ -181,12 +177,15 @@ func queryFailure(r route, id string, e *kms.Error) []byte {
 
 // queryCodes renames the errors that both protocols know.
 var queryCodes = map[string]string{
+	kms.CodeAccessDenied:          kms.CodeQueryAccessDenied,
 	kms.CodeExpiredToken:          kms.CodeQueryExpiredToken,
 	kms.CodeIncompleteSignature:   kms.CodeQueryIncompleteSignature,
 	kms.CodeInternal:              kms.CodeQueryInternalFailure,
 	kms.CodeInvalidSignature:      kms.CodeQuerySignatureDoesNotMatch,
+	kms.CodeLimitExceeded:         kms.CodeEntityLimitExceeded,
+	kms.CodeMalformedPolicy:       kms.CodeQueryMalformedPolicy,
 	kms.CodeMissingAuthentication: kms.CodeQueryMissingAuthentication,
-	kms.CodeSerialization:         kms.CodeQueryValidationError,
+	kms.CodeSerialization:         kms.CodeQueryMalformedInput,
 	kms.CodeServiceUnavailable:    kms.CodeQueryServiceUnavailable,
 	kms.CodeThrottling:            kms.CodeQueryThrottling,
 	kms.CodeUnknownOperation:      kms.CodeQueryInvalidAction,

@@ -13,7 +13,10 @@ import (
 	"github.com/kmsd/kmsd/service"
 )
 
-const stsNamespace = "https://sts.amazonaws.com/doc/2011-06-15/"
+const (
+	stsNamespace = "https://sts.amazonaws.com/doc/2011-06-15/"
+	iamNamespace = "https://iam.amazonaws.com/doc/2010-05-08/"
+)
 
 // presigned is the URL of appendix A.1.
 const presigned = "/?Action=GetCallerIdentity&Version=2011-06-15&X-Amz-Algorithm=AWS4-HMAC-SHA256" +
@@ -84,10 +87,35 @@ func TestQueryOperationWithoutOutput(t *testing.T) {
 	f.known["iam.DeleteUser"] = true
 	addr := start(t, f)
 	got := send(t, addr, raw(t, signedRequest(t, "iam", "POST", "http://"+addr+"/", nil, "Action=DeleteUser&Version=2010-05-08&UserName=bob", now)))
-	want := `<DeleteUserResponse xmlns="https://iam.amazonaws.com/doc/2010-05-08/"><ResponseMetadata><RequestId>` +
+	want := `<DeleteUserResponse xmlns="` + iamNamespace + `"><ResponseMetadata><RequestId>` +
 		got.header["x-amzn-RequestId"] + `</RequestId></ResponseMetadata></DeleteUserResponse>`
 	if got.status != "HTTP/1.1 200 OK" || got.body != want {
 		t.Errorf("got %s %s", got.status, got.body)
+	}
+}
+
+// TestIAMCalls checks that calls for IAM reach it: by the scope, and with the scope's
+// one Region even where a host name has another.
+func TestIAMCalls(t *testing.T) {
+	t.Parallel()
+	f := newFakeService(t)
+	f.known["iam.DeleteUser"] = true
+	addr := start(t, f)
+	const body = "Action=DeleteUser&Version=2010-05-08&UserName=bob"
+	for _, host := range []string{addr, "iam.amazonaws.com", "iam.eu-west-1.amazonaws.com"} {
+		header := map[string]string{"Host": host, "Content-Type": "application/x-www-form-urlencoded; charset=utf-8"}
+		got := send(t, addr, raw(t, signedRequest(t, "iam", "POST", "http://"+addr+"/", header, body, now)))
+		if got.status != "HTTP/1.1 200 OK" {
+			t.Errorf("%s: got %s %s", host, got.status, got.body)
+		}
+	}
+	for _, c := range f.seen() {
+		if c.Service != "iam" || c.Operation != "DeleteUser" || c.Region != "us-east-1" || string(c.Body) != "Action=DeleteUser&UserName=bob&Version=2010-05-08" {
+			t.Errorf("got %s %s in %s with body %s", c.Service, c.Operation, c.Region, c.Body)
+		}
+	}
+	if n := len(f.seen()); n != 3 {
+		t.Errorf("%d calls, want 3", n)
 	}
 }
 
@@ -119,22 +147,28 @@ func TestQueryRefusals(t *testing.T) {
 		{"no action", post("Version=2011-06-15"), "400 Bad Request", "MissingAction", "The request is missing an action or a required parameter."},
 		{"markup in the action", post("Action=%3Ca%3E%0D%0A&Version=%26"), "400 Bad Request", "InvalidAction", "Could not find operation &lt;a&gt;&#xD;\n for version &amp;"},
 		{"long action", post("Action=" + long + "y&Version=" + long + "y"), "400 Bad Request", "InvalidAction", "Could not find operation " + long + " for version " + long},
-		{"bad escape", post(call + "&x=%zz"), "400 Bad Request", "ValidationError", "The parameters of the request are not correctly encoded."},
-		{"too many parameters", signed("sts", call+strings.Repeat("&a", 999), now), "400 Bad Request", "ValidationError", "The parameters of the request are not correctly encoded."},
+		{"bad escape", post(call + "&x=%zz"), "400 Bad Request", "MalformedInput", "The parameters of the request are not correctly encoded."},
+		{"too many parameters", signed("sts", call+strings.Repeat("&a", 999), now), "400 Bad Request", "MalformedInput", "The parameters of the request are not correctly encoded."},
 		{"unknown access key", strings.Replace(signed("sts", call, now), accessKey, "AKIAOTHERKEYEXAMPLE2", 1), "403 Forbidden", "InvalidClientTokenId", notValid},
 		{"tampered with", strings.Replace(signed("sts", call+"&a=1", now), "&a=1", "&a=2", 1), "403 Forbidden", "SignatureDoesNotMatch", notMatching},
 		{"expired", signed("sts", call, now.Add(-15*time.Minute-time.Second)), "403 Forbidden", "SignatureDoesNotMatch",
 			"Signature expired: 20230501T114459Z is now earlier than 20230501T114500Z (20230501T120000Z - 15 min.)"},
-		{"no such IAM operation yet", signed("iam", "Action=GetUser&Version=2010-05-08", now), "400 Bad Request", "InvalidAction", "Could not find operation GetUser for version 2010-05-08"},
+		{"a Region that IAM has not", strings.Replace(signed("iam", "Action=DeleteUser&Version=2010-05-08", now), "/us-east-1/iam/", "/eu-west-1/iam/", 1),
+			"403 Forbidden", "SignatureDoesNotMatch", "Credential should be scoped to a valid region. "},
+		{"scope of STS for an IAM call", signed("sts", "Action=DeleteUser&Version=2010-05-08", now), "400 Bad Request", "InvalidAction", "Could not find operation DeleteUser for version 2010-05-08"},
+		{"IAM unsigned", post("Action=DeleteUser&Version=2010-05-08"), "403 Forbidden", "MissingAuthenticationToken", "Request is missing Authentication Token"},
+		{"IAM with the version of STS", signed("iam", "Action=DeleteUser&Version=2011-06-15", now), "400 Bad Request", "InvalidAction", "Could not find operation DeleteUser for version 2011-06-15"},
+		{"no such IAM operation", signed("iam", "Action=GetUser&Version=2010-05-08", now), "400 Bad Request", "InvalidAction", "Could not find operation GetUser for version 2010-05-08"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			f := identityService(t)
+			f.known["iam.DeleteUser"] = true
 			addr := start(t, f)
 			got := send(t, addr, c.request)
 			namespace := stsNamespace
-			if strings.Contains(c.name, "IAM") {
-				namespace = "https://iam.amazonaws.com/doc/2010-05-08/"
+			if strings.Contains(c.name, "IAM") && !strings.Contains(c.name, "STS for") {
+				namespace = iamNamespace
 			}
 			want := queryFailure(namespace, "Sender", c.code, c.message, got.header["x-amzn-RequestId"])
 			if got.status != "HTTP/1.1 "+c.status || got.body != want {
@@ -157,6 +191,18 @@ func TestQueryErrors(t *testing.T) {
 	}{
 		{&kms.Error{Code: "ThrottlingException", Message: "Rate exceeded"}, "400 Bad Request", "Sender", "Throttling", "Rate exceeded"},
 		{&kms.Error{Code: "ValidationException", Message: "1 validation error detected: 'x' <y>"}, "400 Bad Request", "Sender", "ValidationError", "1 validation error detected: &#39;x&#39; &lt;y&gt;"},
+		{&kms.Error{Code: "SerializationException", Message: "Unexpected list element termination"}, "400 Bad Request", "Sender", "MalformedInput", "Unexpected list element termination"},
+		{&kms.Error{Code: "AccessDeniedException", Message: "no"}, "403 Forbidden", "Sender", "AccessDenied", "no"},
+		{&kms.Error{Code: "LimitExceededException", Message: "Cannot exceed quota"}, "409 Conflict", "Sender", "LimitExceeded", "Cannot exceed quota"},
+		{&kms.Error{Code: "MalformedPolicyDocumentException", Message: "Syntax errors in policy."}, "400 Bad Request", "Sender", "MalformedPolicyDocument", "Syntax errors in policy."},
+		{&kms.Error{Code: "NoSuchEntity", Message: "gone"}, "404 Not Found", "Sender", "NoSuchEntity", "gone"},
+		{&kms.Error{Code: "EntityAlreadyExists", Message: "there"}, "409 Conflict", "Sender", "EntityAlreadyExists", "there"},
+		{&kms.Error{Code: "DeleteConflict", Message: "used"}, "409 Conflict", "Sender", "DeleteConflict", "used"},
+		{&kms.Error{Code: "ConcurrentModification", Message: "again"}, "409 Conflict", "Sender", "ConcurrentModification", "again"},
+		{&kms.Error{Code: "PackedPolicyTooLarge", Message: "large"}, "400 Bad Request", "Sender", "PackedPolicyTooLarge", "large"},
+		{&kms.Error{Code: "InvalidInput", Message: "bad"}, "400 Bad Request", "Sender", "InvalidInput", "bad"},
+		{&kms.Error{Code: "UnmodifiableEntity", Message: "fixed"}, "400 Bad Request", "Sender", "UnmodifiableEntity", "fixed"},
+		{&kms.Error{Code: "PolicyNotAttachable", Message: "no"}, "400 Bad Request", "Sender", "PolicyNotAttachable", "no"},
 		{&kms.Error{Code: "ExpiredToken", Message: "old"}, "403 Forbidden", "Sender", "ExpiredToken", "old"},
 		{kms.ErrUnavailable, "503 Service Unavailable", "Receiver", "ServiceUnavailable", "The service cannot serve the request now. Nothing was done."},
 		{kms.ErrOutcomeUnknown, "500 Internal Server Error", "Receiver", "InternalFailure", "The outcome of this request is unknown."},

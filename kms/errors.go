@@ -74,16 +74,25 @@ const (
 	CodeCustomKeyStoreNotFound     = "CustomKeyStoreNotFoundException"
 	CodeCustomKeyStoreInvalidState = "CustomKeyStoreInvalidStateException"
 
-	CodeNoSuchEntity        = "NoSuchEntity"
-	CodeEntityAlreadyExists = "EntityAlreadyExists"
-	CodeDeleteConflict      = "DeleteConflict"
-	CodeEntityLimitExceeded = "LimitExceeded"
+	CodeNoSuchEntity           = "NoSuchEntity"
+	CodeEntityAlreadyExists    = "EntityAlreadyExists"
+	CodeDeleteConflict         = "DeleteConflict"
+	CodeEntityLimitExceeded    = "LimitExceeded"
+	CodeConcurrentModification = "ConcurrentModification"
+	CodeInvalidInput           = "InvalidInput"
+	CodePackedPolicyTooLarge   = "PackedPolicyTooLarge"
+	CodePolicyNotAttachable    = "PolicyNotAttachable"
+	CodeUnmodifiableEntity     = "UnmodifiableEntity"
 
+	// The names that the query protocol has for errors of the JSON services.
+	CodeQueryAccessDenied          = "AccessDenied"
 	CodeQueryExpiredToken          = "ExpiredToken"
 	CodeQueryIncompleteSignature   = "IncompleteSignature"
 	CodeQueryInternalFailure       = "InternalFailure"
 	CodeQueryInvalidAction         = "InvalidAction"
 	CodeQueryInvalidClientTokenID  = "InvalidClientTokenId"
+	CodeQueryMalformedInput        = "MalformedInput"
+	CodeQueryMalformedPolicy       = "MalformedPolicyDocument"
 	CodeQueryMissingAction         = "MissingAction"
 	CodeQueryMissingAuthentication = "MissingAuthenticationToken"
 	CodeQueryServiceUnavailable    = "ServiceUnavailable"
@@ -152,16 +161,24 @@ var codes = map[string]CodeInfo{
 	CodeCustomKeyStoreNotFound:     {http.StatusBadRequest, FaultClient, false},
 	CodeCustomKeyStoreInvalidState: {http.StatusBadRequest, FaultClient, false},
 
-	CodeNoSuchEntity:        {http.StatusNotFound, FaultClient, false},
-	CodeEntityAlreadyExists: {http.StatusConflict, FaultClient, false},
-	CodeDeleteConflict:      {http.StatusConflict, FaultClient, false},
-	CodeEntityLimitExceeded: {http.StatusConflict, FaultClient, false},
+	CodeNoSuchEntity:           {http.StatusNotFound, FaultClient, false},
+	CodeEntityAlreadyExists:    {http.StatusConflict, FaultClient, false},
+	CodeDeleteConflict:         {http.StatusConflict, FaultClient, false},
+	CodeEntityLimitExceeded:    {http.StatusConflict, FaultClient, false},
+	CodeConcurrentModification: {http.StatusConflict, FaultClient, false},
+	CodeInvalidInput:           {http.StatusBadRequest, FaultClient, false},
+	CodePackedPolicyTooLarge:   {http.StatusBadRequest, FaultClient, false},
+	CodePolicyNotAttachable:    {http.StatusBadRequest, FaultClient, false},
+	CodeUnmodifiableEntity:     {http.StatusBadRequest, FaultClient, false},
 
+	CodeQueryAccessDenied:          {http.StatusForbidden, FaultClient, false},
 	CodeQueryExpiredToken:          {http.StatusForbidden, FaultClient, false},
 	CodeQueryIncompleteSignature:   {http.StatusBadRequest, FaultClient, false},
 	CodeQueryInternalFailure:       {http.StatusInternalServerError, FaultServer, false},
 	CodeQueryInvalidAction:         {http.StatusBadRequest, FaultClient, false},
 	CodeQueryInvalidClientTokenID:  {http.StatusForbidden, FaultClient, false},
+	CodeQueryMalformedInput:        {http.StatusBadRequest, FaultClient, false},
+	CodeQueryMalformedPolicy:       {http.StatusBadRequest, FaultClient, false},
 	CodeQueryMissingAction:         {http.StatusBadRequest, FaultClient, false},
 	CodeQueryMissingAuthentication: {http.StatusForbidden, FaultClient, false},
 	CodeQueryServiceUnavailable:    {http.StatusServiceUnavailable, FaultServer, false},

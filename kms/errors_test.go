@@ -20,6 +20,7 @@ func TestStatuses(t *testing.T) {
 		"ServiceUnavailableException": 503, "RequestEntityTooLargeException": 413,
 		"MissingAuthenticationToken": 403, "SignatureDoesNotMatch": 403, "InvalidClientTokenId": 403, "ExpiredToken": 403,
 		"ServiceUnavailable": 503, "InternalFailure": 500,
+		"AccessDenied": 403, "ConcurrentModification": 409,
 		"NoSuchEntity": 404, "EntityAlreadyExists": 409, "DeleteConflict": 409, "LimitExceeded": 409,
 	}
 	for _, code := range kms.Codes() {
@@ -50,6 +51,17 @@ func TestOwnCodes(t *testing.T) {
 		}
 		if got := kms.Info(code); got.Status != 400 || got.Fault != kms.FaultClient {
 			t.Errorf("%s: got %+v, want a client's error with status 400", code, got)
+		}
+	}
+}
+
+// The other errors of IAM and STS are client errors with status 400, which is what
+// TestStatuses takes for granted of every code that is there.
+func TestQueryCodes(t *testing.T) {
+	t.Parallel()
+	for _, code := range []string{"InvalidInput", "PackedPolicyTooLarge", "PolicyNotAttachable", "UnmodifiableEntity", "MalformedPolicyDocument", "MalformedInput"} {
+		if !slices.Contains(kms.Codes(), code) {
+			t.Errorf("%s is missing", code)
 		}
 	}
 }
