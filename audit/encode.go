@@ -36,6 +36,11 @@ type recordV1 struct {
 	UniqueID    string `cbor:"12,keyasint"`
 	ARN         string `cbor:"13,keyasint"`
 	AccessKeyID string `cbor:"14,keyasint"`
+	RoleID      string `cbor:"15,keyasint,omitempty"`
+	RoleARN     string `cbor:"16,keyasint,omitempty"`
+	// Issued is when temporary credentials were made; 0 for long-term ones.
+	Issued         int64  `cbor:"17,keyasint,omitempty"`
+	SourceIdentity string `cbor:"18,keyasint,omitempty"`
 
 	IP         string `cbor:"20,keyasint,omitempty"`
 	UserAgent  string `cbor:"21,keyasint,omitempty"`
@@ -133,11 +138,14 @@ func (r *Record) v1() *recordV1 {
 		EventID: r.EventID, RequestID: r.RequestID, EventName: r.EventName, EventSource: r.EventSource,
 		Region: r.Region, Time: r.Time, ReadOnly: r.ReadOnly, Service: r.ServiceEvent,
 		Type: string(r.Principal.Type), Account: r.Principal.Account, UniqueID: r.Principal.UniqueID,
-		ARN: r.Principal.ARN, AccessKeyID: r.Principal.AccessKeyID,
+		ARN: r.Principal.ARN, AccessKeyID: r.Principal.AccessKeyID, RoleID: r.Principal.RoleID, RoleARN: r.Principal.RoleARN,
 		IP: r.Source.IP, UserAgent: r.Source.UserAgent, Host: r.Source.Host,
 		TLSVersion: r.Source.TLSVersion, TLSCipher: r.Source.TLSCipher,
 		Request: r.RequestParameters.json(), Response: r.ResponseElements.json(), Additional: r.Additional.json(),
 		Details: r.Details.json(), Recipient: r.RecipientAccount,
+	}
+	if session := r.Principal.Session; session != nil {
+		v.Issued, v.SourceIdentity = session.Issued, session.SourceIdentity
 	}
 	if r.Resources != nil {
 		v.Resources = make([]resourceV1, len(r.Resources))
@@ -157,12 +165,15 @@ func (v *recordV1) record() (*Record, bool) {
 		Region: v.Region, Time: v.Time, ReadOnly: v.ReadOnly, ServiceEvent: v.Service,
 		Principal: kms.Principal{
 			Type: kms.PrincipalType(v.Type), Account: v.Account, UniqueID: v.UniqueID,
-			ARN: v.ARN, AccessKeyID: v.AccessKeyID,
+			ARN: v.ARN, AccessKeyID: v.AccessKeyID, RoleID: v.RoleID, RoleARN: v.RoleARN,
 		},
 		Source: kms.Source{
 			IP: v.IP, UserAgent: v.UserAgent, Host: v.Host, TLSVersion: v.TLSVersion, TLSCipher: v.TLSCipher,
 		},
 		RecipientAccount: v.Recipient,
+	}
+	if v.Issued != 0 || v.SourceIdentity != "" {
+		r.Principal.Session = &kms.Session{Issued: v.Issued, SourceIdentity: v.SourceIdentity}
 	}
 	ok := r.RequestParameters.parse(v.Request) && r.ResponseElements.parse(v.Response) && r.Additional.parse(v.Additional) &&
 		r.Details.parse(v.Details)

@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"strings"
 	"time"
 
 	"github.com/kmsd/kmsd/kms"
@@ -154,6 +155,31 @@ func (r *Record) appendIdentity(dst []byte) []byte {
 	dst = appendMember(dst, "accessKeyId", r.Principal.AccessKeyID)
 	if r.Principal.Type == kms.PrincipalUser {
 		dst = appendMember(dst, "userName", r.Principal.Name())
+	}
+	if r.Principal.Session != nil {
+		dst = r.appendSession(appendName(dst, "sessionContext"))
+	}
+	return append(dst, '}')
+}
+
+// appendSession appends sessionContext: who issued the session, and when (AWS:
+// "CloudTrail userIdentity element").
+func (r *Record) appendSession(dst []byte) []byte {
+	p := &r.Principal
+	dst = append(dst, '{')
+	if p.RoleID != "" {
+		dst = appendMember(append(appendName(dst, "sessionIssuer"), '{'), "type", "Role")
+		dst = appendMember(dst, "principalId", p.RoleID)
+		dst = appendMember(dst, "arn", p.RoleARN)
+		dst = appendMember(dst, "accountId", p.Account)
+		dst = append(appendMember(dst, "userName", p.RoleARN[strings.LastIndexByte(p.RoleARN, '/')+1:]), '}')
+		dst = append(appendName(dst, "webIdFederationData"), '{', '}')
+	}
+	dst = append(appendName(dst, "attributes"), '{')
+	dst = appendMember(dst, "creationDate", time.UnixMilli(p.Session.Issued).UTC().Format(time.RFC3339))
+	dst = append(appendMember(dst, "mfaAuthenticated", "false"), '}')
+	if p.Session.SourceIdentity != "" {
+		dst = appendMember(dst, "sourceIdentity", p.Session.SourceIdentity)
 	}
 	return append(dst, '}')
 }

@@ -104,7 +104,7 @@ func (x *exchange) runAdmin(ctx context.Context, a adminRoute) ([]byte, error) {
 	}
 	return caller.session.Do(ctx, &service.Call{
 		Service: admin.ServiceName, Operation: a.operation, Body: x.adminInput(a), Region: caller.region,
-		Principal: caller.principal, Source: source, RequestID: x.id, InvocationID: invocationID(x.r.Header),
+		Principal: caller.principal, SessionToken: caller.token, Source: source, RequestID: x.id, InvocationID: invocationID(x.r.Header),
 	})
 }
 

@@ -13,6 +13,7 @@ import (
 type caller struct {
 	session   Session
 	principal kms.Principal
+	token     kms.SessionToken
 	region    string
 }
 
@@ -47,14 +48,14 @@ func (x *exchange) authenticate(ctx context.Context) (*caller, error) {
 		}
 		return nil, err
 	}
-	return &caller{session: session, principal: principal, region: sig.Region}, nil
+	return &caller{session: session, principal: principal, token: kms.SessionToken(sig.SessionToken), region: sig.Region}, nil
 }
 
 // verify checks the signature by the secret that the session knows. An unknown
 // access key costs as much time as a wrong signature.
 func (x *exchange) verify(session Session, sig *sigv4.Signature, req *sigv4.Request) (kms.Principal, error) {
 	now := x.server.cfg.Now()
-	secret, principal, ok := session.Secret(sig.AccessKeyID)
+	secret, principal, ok := session.Secret(sig.AccessKeyID, kms.SessionToken(sig.SessionToken))
 	if !ok {
 		return kms.Principal{}, x.server.cfg.Verifier.Dummy(sig, req, now)
 	}

@@ -26,9 +26,10 @@ type Backend interface {
 
 // Session is one request's view of replicated state. One goroutine uses it.
 type Session interface {
-	// Secret finds an active access key: how to open its secret, and whose it
-	// is. It reports false for a key that is unknown or inactive.
-	Secret(accessKeyID string) (sigv4.Secret, kms.Principal, bool)
+	// Secret finds an access key, by its session token where it is temporary: how to
+	// open its secret, and whose it is. It reports false for a key that is unknown or
+	// inactive, and for a token that is not the key's.
+	Secret(accessKeyID string, token kms.SessionToken) (sigv4.Secret, kms.Principal, bool)
 	// Settle waits until all that the session read is what every node serves. An
 	// answer that depends on the session may leave only after it.
 	Settle(ctx context.Context) error

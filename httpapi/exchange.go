@@ -107,6 +107,7 @@ func (x *exchange) run(ctx context.Context) ([]byte, error) {
 		Body:         x.route.input,
 		Region:       caller.region,
 		Principal:    caller.principal,
+		SessionToken: caller.token,
 		Source:       sourceOf(x.r),
 		RequestID:    x.id,
 		InvocationID: invocationID(x.r.Header),

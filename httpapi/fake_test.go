@@ -76,7 +76,7 @@ type fakeSession struct {
 	used bool
 }
 
-func (x *fakeSession) Secret(id string) (sigv4.Secret, kms.Principal, bool) {
+func (x *fakeSession) Secret(id string, _ kms.SessionToken) (sigv4.Secret, kms.Principal, bool) {
 	if id != accessKey {
 		return sigv4.Secret{}, kms.Principal{}, false
 	}

@@ -32,6 +32,8 @@ type Principal struct {
 	// RoleID and RoleARN are the unique id and the ARN of the role that a session has
 	// assumed; empty otherwise.
 	RoleID, RoleARN string
+	// Session is set for temporary credentials.
+	Session *Session
 }
 
 // Name is the last part of the principal's ARN: a user's name, a session's, "root".

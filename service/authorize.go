@@ -66,7 +66,8 @@ func (s *Service) authorize(r *Request, in any) error {
 	case row.Operator != "":
 		return s.authorizeOperator(r, row.Operator)
 	case row.Identity != "":
-		if err := s.authorizeIdentity(r, in, row.Identity, "*", " on resource: *"); err != nil {
+		arn, shown := row.resource(r, in)
+		if err := s.authorizeIdentity(r, in, row.Identity, arn, " on resource: "+shown); err != nil {
 			return err
 		}
 	}

@@ -22,8 +22,10 @@ type Call struct {
 	Body      []byte
 	Region    string // of the credential scope
 	Principal kms.Principal
-	Source    kms.Source
-	RequestID string
+	// SessionToken came with temporary credentials; empty for long-term ones.
+	SessionToken kms.SessionToken
+	Source       kms.Source
+	RequestID    string
 	// InvocationID is the SDK's name for this call and its retries. It is empty
 	// when the client sent none, several, or one of more than 128 bytes.
 	InvocationID string

@@ -145,9 +145,19 @@ func tagNamed(tags []fsm.Tag, name string) []string {
 // global returns the values of the global keys, named without "aws:".
 func (r *Request) global(name string, key *Key) []string {
 	if tag, ok := strings.CutPrefix(name, "principaltag/"); ok {
-		return tagNamed(r.tags, tag)
+		return r.principalTag(tag)
 	}
 	p := &r.Principal
+	if p.Session != nil {
+		switch name {
+		case "tokenissuetime":
+			return []string{time.UnixMilli(p.Session.Issued).UTC().Format(time.RFC3339)}
+		case "multifactorauthpresent":
+			return []string{"false"}
+		case "sourceidentity":
+			return present(p.Session.SourceIdentity)
+		}
+	}
 	switch name {
 	case "principalarn":
 		return []string{p.PolicyARN()}
@@ -181,6 +191,19 @@ func (r *Request) global(name string, key *Key) []string {
 		}
 	}
 	return nil
+}
+
+// principalTag returns the value of a tag of the caller. A session's own tags go
+// before its role's.
+func (r *Request) principalTag(name string) []string {
+	if r.Principal.Session != nil {
+		for _, t := range r.Principal.Session.Tags {
+			if strings.EqualFold(t.Key, name) {
+				return []string{t.Value}
+			}
+		}
+	}
+	return tagNamed(r.tags, name)
 }
 
 var principalTypes = map[kms.PrincipalType][]string{

@@ -153,7 +153,7 @@ func (s *Service) reopen(ctx context.Context, r *Request) error {
 	if err != nil {
 		return err
 	}
-	principal, ok := identify(view, r.Principal)
+	principal, ok := s.identify(view, r.Call)
 	if !ok {
 		return errUnrecognized
 	}

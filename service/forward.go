@@ -20,8 +20,9 @@ const forwardVersion = 1
 // reported as such.
 const writeDeadline = 12 * time.Second
 
-// forwardedCall is a write on its way to the leader. It carries identifiers only:
-// the leader reads the caller's rights from its own state.
+// forwardedCall is a write on its way to the leader. It carries identifiers, and the
+// token of temporary credentials: the leader reads the caller's rights from its own
+// state.
 type forwardedCall struct {
 	Version     uint16     `cbor:"1,keyasint"`
 	Service     string     `cbor:"2,keyasint"`
@@ -37,6 +38,8 @@ type forwardedCall struct {
 	// Usage, where there is any, is all that is sent: no call, but what another node
 	// hands over (GatherUsage).
 	Usage []fsm.Usage `cbor:"11,keyasint,omitempty"`
+	// SessionToken is that of temporary credentials, which the leader opens itself.
+	SessionToken []byte `cbor:"12,keyasint,omitempty"`
 }
 
 // caller is whom the call names, for identify to find.
@@ -89,6 +92,7 @@ func (s *Service) forward(ctx context.Context, c *Call) ([]byte, error) {
 	data, err := cbor.Marshal(forwardedCall{
 		Version: forwardVersion, Service: c.Service, Operation: c.Operation, Body: c.Body, Region: c.Region,
 		AccessKeyID: c.Principal.AccessKeyID, Source: c.Source, RequestID: c.RequestID, ReqKey: c.reqKey, LocalUID: localUID(c.Principal),
+		SessionToken: []byte(c.SessionToken),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("encoding a call to forward: %w", err)
@@ -123,7 +127,7 @@ func (s *Service) Execute(ctx context.Context, data []byte) (reply []byte, index
 		s.usage.take(f.Usage)
 		return nil, 0, nil
 	}
-	c := &Call{Service: f.Service, Operation: f.Operation, Body: f.Body, Region: f.Region, Principal: f.caller(), Source: f.Source, RequestID: f.RequestID, reqKey: f.ReqKey}
+	c := &Call{Service: f.Service, Operation: f.Operation, Body: f.Body, Region: f.Region, Principal: f.caller(), SessionToken: kms.SessionToken(f.SessionToken), Source: f.Source, RequestID: f.RequestID, reqKey: f.ReqKey}
 	body, index, err := s.executeCall(ctx, c)
 	if isTransient(err) {
 		return nil, 0, err

@@ -91,10 +91,10 @@ func TestSessionSettles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, _, ok := session.Secret(testkit.OtherKey); ok {
+	if _, _, ok := session.Secret(testkit.OtherKey, ""); ok {
 		t.Error("an inactive access key authenticates")
 	}
-	if _, _, ok := session.Secret("AKIANOBODY"); ok {
+	if _, _, ok := session.Secret("AKIANOBODY", ""); ok {
 		t.Error("an unknown access key authenticates")
 	}
 	var settled uint64
@@ -108,7 +108,7 @@ func TestSecret(t *testing.T) {
 	t.Parallel()
 	s := testkit.Start(t)
 	session, principal := open(t, s)
-	secret, _, _ := session.Secret(testkit.AccessKey)
+	secret, _, _ := session.Secret(testkit.AccessKey, "")
 	got := must[[]byte](t)(secret.Open())
 	if string(got) != "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY" || secret.AccessKeyID != testkit.AccessKey || secret.ModIndex != 1 {
 		t.Errorf("got %q, %s at %d", got, secret.AccessKeyID, secret.ModIndex)

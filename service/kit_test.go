@@ -57,7 +57,7 @@ func must[T any](t testing.TB) func(v T, err error) T {
 func open(t testing.TB, s *testkit.Solo) (*service.Session, kms.Principal) {
 	t.Helper()
 	session := must[*service.Session](t)(s.Service.Open(context.Background()))
-	_, principal, ok := session.Secret(testkit.AccessKey)
+	_, principal, ok := session.Secret(testkit.AccessKey, "")
 	if !ok {
 		t.Fatal("the access key is not active")
 	}

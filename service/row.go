@@ -46,6 +46,9 @@ type Op[In, Out any] struct {
 	// QuotaOf, where set, gives the quota by the spec of each key that the call
 	// names, instead of Quota.
 	QuotaOf func(kms.KeySpec) Quota
+	// Resource returns the ARN of what Identity is asked on, and how a refusal names it;
+	// nil where that is "*".
+	Resource func(*Request, *In) (arn, shown string)
 	// Also returns actions that identity policies must allow beside Identity, because of
 	// what the call's parameters ask for; nil where there are none.
 	Also func(*In) []string
@@ -126,6 +129,7 @@ type Row struct {
 	check          func(in any) error
 	dryRun         func(in any) bool
 	grantTokens    func(in any) []string
+	resource       func(r *Request, in any) (arn, shown string)
 	also           func(in any) []string
 	alias          func(in any) string
 	conditions     func(in any) func(key string) []string
@@ -185,6 +189,7 @@ func (o Op[In, Out]) Row() *Row {
 		check:       func(in any) error { return call(o.Check, in) },
 		dryRun:      func(in any) bool { return call(o.DryRun, in) },
 		grantTokens: func(in any) []string { return call(o.GrantTokens, in) },
+		resource:    eraseResource(o.Resource),
 		also:        func(in any) []string { return call(o.Also, in) },
 		alias:       func(in any) string { return call(o.Alias, in) },
 		conditions:  eraseConditions(o.Conditions),
@@ -264,6 +269,13 @@ func (k KeyRule[In]) erase() keyRule {
 		rule.blob = func(in any) []byte { return k.Blob(in.(*In)) }
 	}
 	return rule
+}
+
+func eraseResource[In any](f func(*Request, *In) (string, string)) func(*Request, any) (string, string) {
+	if f == nil {
+		return func(*Request, any) (string, string) { return "*", "*" }
+	}
+	return func(r *Request, in any) (string, string) { return f(r, in.(*In)) }
 }
 
 // eraseConditions binds a call's condition keys to its parameters.

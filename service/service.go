@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -84,11 +85,13 @@ type Service struct {
 	pools    pools
 	metrics  *metrics
 	policies sync.Map // policyKey → *iam.Policy
-	recorded recorded
-	due      []*DueWork
-	duePoll  time.Duration
-	written  chan struct{} // holds a token when a command was applied
-	usage    *usageLog
+	// compiledCount counts what was put into policies since it was emptied.
+	compiledCount atomic.Int64
+	recorded      recorded
+	due           []*DueWork
+	duePoll       time.Duration
+	written       chan struct{} // holds a token when a command was applied
+	usage         *usageLog
 
 	usageEvery time.Duration // the length of GatherUsage's rounds
 }

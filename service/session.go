@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"time"
 
 	"github.com/kmsd/kmsd/fsm"
 	"github.com/kmsd/kmsd/iam/sigv4"
@@ -39,9 +40,13 @@ func (s *Service) OpenLocal(ctx context.Context) *Session {
 	return &Session{service: s, view: view}
 }
 
-// Secret finds an active access key: how to open its secret, and whose it is. It
-// reports false for a key that is unknown or inactive.
-func (x *Session) Secret(accessKeyID string) (sigv4.Secret, kms.Principal, bool) {
+// Secret finds the access key of a call: how to open its secret, and whose it is.
+// Temporary credentials are known by their token alone. It reports false for a key
+// that is unknown or inactive, and for a token that is missing or not the key's.
+func (x *Session) Secret(accessKeyID string, token kms.SessionToken) (sigv4.Secret, kms.Principal, bool) {
+	if token != "" {
+		return x.temporary(accessKeyID, token)
+	}
 	key, principal, ok := activeKey(x.view, accessKeyID)
 	if !ok {
 		return sigv4.Secret{}, kms.Principal{}, false
@@ -50,6 +55,20 @@ func (x *Session) Secret(accessKeyID string) (sigv4.Secret, kms.Principal, bool)
 		AccessKeyID: key.ID, ModIndex: key.ModIndex,
 		Open: func() ([]byte, error) { return x.service.keys.Open(SecretPurpose, key.ID, key.Secret) },
 	}, principal, true
+}
+
+// temporary is Secret for temporary credentials. One access key's id has one token, so
+// that signing keys may be cached under it.
+func (x *Session) temporary(accessKeyID string, token kms.SessionToken) (sigv4.Secret, kms.Principal, bool) {
+	t, err := x.service.openToken(accessKeyID, token)
+	if err != nil {
+		return sigv4.Secret{}, kms.Principal{}, false
+	}
+	principal, ok := t.principal(x.view)
+	return sigv4.Secret{
+		AccessKeyID: t.AccessKeyID, Temporary: true, Expires: time.UnixMilli(t.Expires),
+		Open: func() ([]byte, error) { return []byte(t.Secret), nil },
+	}, principal, ok
 }
 
 // Settle waits until all that the session read is what every node serves.
@@ -63,19 +82,27 @@ func (x *Session) Settle(ctx context.Context) error {
 // Do runs the authenticated call from the session's View.
 func (x *Session) Do(ctx context.Context, c *Call) ([]byte, error) {
 	if x.view != nil && c.Principal.Type == kms.PrincipalLocalOperator {
-		c.Principal, _ = identify(x.view, c.Principal)
+		c.Principal, _ = x.service.identify(x.view, c)
 	}
 	return x.service.do(ctx, c, x.view)
 }
 
 // identify finds the caller that a call names in the state: who holds the access
 // key, if it is active; a local operator belongs to the operator account.
-func identify(view *fsm.View, named kms.Principal) (kms.Principal, bool) {
-	if named.Type == kms.PrincipalLocalOperator {
+func (s *Service) identify(view *fsm.View, c *Call) (kms.Principal, bool) {
+	if c.Principal.Type == kms.PrincipalLocalOperator {
+		named := c.Principal
 		named.Account = view.Meta().OperatorAccount
 		return named, true
 	}
-	_, found, ok := activeKey(view, named.AccessKeyID)
+	if c.SessionToken != "" {
+		t, err := s.openToken(c.Principal.AccessKeyID, c.SessionToken)
+		if err != nil {
+			return kms.Principal{}, false
+		}
+		return t.principal(view)
+	}
+	_, found, ok := activeKey(view, c.Principal.AccessKeyID)
 	return found, ok
 }
 
@@ -86,7 +113,7 @@ func activeKey(view *fsm.View, accessKeyID string) (*fsm.AccessKey, kms.Principa
 	if !ok || key.Status != fsm.StatusActive {
 		return nil, kms.Principal{}, false
 	}
-	if account, ok := view.Account(key.Account); !ok || account.Status != fsm.StatusActive {
+	if !accountActive(view, key.Account) {
 		return nil, kms.Principal{}, false
 	}
 	switch key.Type {
@@ -100,4 +127,9 @@ func activeKey(view *fsm.View, accessKeyID string) (*fsm.AccessKey, kms.Principa
 		return key, kms.Principal{Type: key.Type, Account: key.Account, UniqueID: user.ID, ARN: user.ARN(), AccessKeyID: key.ID}, true
 	}
 	return nil, kms.Principal{}, false
+}
+
+func accountActive(view *fsm.View, id string) bool {
+	account, ok := view.Account(id)
+	return ok && account.Status == fsm.StatusActive
 }

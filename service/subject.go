@@ -1,6 +1,7 @@
 package service
 
 import (
+	"crypto/sha256"
 	"fmt"
 
 	"github.com/kmsd/kmsd/fsm"
@@ -18,17 +19,33 @@ type policyKey struct {
 // policy returns a compiled policy. The cache never answers by itself: the hash comes
 // from a record in the request's View.
 func (s *Service) policy(view *fsm.View, hash [32]byte, kind iam.Kind) (*iam.Policy, error) {
-	key := policyKey{hash, kind}
-	if p, ok := s.policies.Load(key); ok {
+	if p, ok := s.policies.Load(policyKey{hash, kind}); ok {
 		return p.(*iam.Policy), nil
 	}
 	text, ok := view.PolicyText(hash)
 	if !ok {
 		panic("kmsd: a record without its policy's text")
 	}
+	return s.compiled(text, hash, kind)
+}
+
+// maxCompiled bounds the compiled policies. Reaching it empties the cache: texts that
+// are still in use come back with the next call.
+const maxCompiled = 1 << 16
+
+// compiled returns the policy with the text, whose SHA-256 is hash.
+func (s *Service) compiled(text string, hash [32]byte, kind iam.Kind) (*iam.Policy, error) {
+	key := policyKey{hash, kind}
+	if p, ok := s.policies.Load(key); ok {
+		return p.(*iam.Policy), nil
+	}
 	p, err := iam.Parse(text, kind)
 	if err != nil {
 		return nil, fmt.Errorf("compiling a stored policy: %v", err)
+	}
+	if s.compiledCount.Add(1) > maxCompiled {
+		s.policies.Clear()
+		s.compiledCount.Store(1)
 	}
 	s.policies.Store(key, p)
 	return p, nil
@@ -55,6 +72,11 @@ func (s *Service) subject(r *Request) (*iam.Subject, error) {
 		}
 		r.tags = identity.Tags
 	}
+	if r.Principal.Session != nil {
+		if err := s.attachSession(r.View, &subject, r.Principal.Session); err != nil {
+			return nil, err
+		}
+	}
 	r.subject = subject
 	return &r.subject, nil
 }
@@ -79,6 +101,25 @@ func (s *Service) attach(view *fsm.View, subject *iam.Subject, identity *fsm.Ide
 	boundary, err := s.managed(view, identity.Boundary)
 	subject.Boundary = iam.Attached{Policy: boundary, Name: identity.Boundary}
 	return err
+}
+
+// attachSession adds the session's policies. Their texts come with the token.
+func (s *Service) attachSession(view *fsm.View, subject *iam.Subject, session *kms.Session) error {
+	for _, text := range session.Policies {
+		p, err := s.compiled(text, sha256.Sum256([]byte(text)), iam.IdentityPolicy)
+		if err != nil {
+			return err
+		}
+		subject.Session = append(subject.Session, iam.Attached{Policy: p, Name: "session policy"})
+	}
+	for _, arn := range session.PolicyARNs {
+		p, err := s.managed(view, arn)
+		if err != nil {
+			return err
+		}
+		subject.Session = append(subject.Session, iam.Attached{Policy: p, Name: arn})
+	}
+	return nil
 }
 
 func (s *Service) attachOwn(view *fsm.View, subject *iam.Subject, identity *fsm.Identity) error {

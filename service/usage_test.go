@@ -21,7 +21,7 @@ import (
 func callOn(t *testing.T, s *testkit.Solo, on *service.Service, op string, body obj) testkit.Answer {
 	t.Helper()
 	session := must[*service.Session](t)(on.Open(context.Background()))
-	_, principal, _ := session.Secret(testkit.AccessKey)
+	_, principal, _ := session.Secret(testkit.AccessKey, "")
 	a := s.In(session, principal, testkit.Root, "kms", op, string(must[[]byte](t)(json.Marshal(body))))
 	if wantCode(t, a, ""); len(a.Raw) > 0 {
 		must[struct{}](t)(struct{}{}, json.Unmarshal(a.Raw, &a.Body))

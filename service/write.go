@@ -66,7 +66,7 @@ func (s *Service) begin(ctx context.Context, c *Call, row *Row) (*Request, error
 	if err != nil {
 		return nil, err
 	}
-	principal, active := identify(view, c.Principal)
+	principal, active := s.identify(view, c)
 	if active {
 		c.Principal = principal
 		return s.newRequest(c, row, view), nil

@@ -274,7 +274,7 @@ func (c *testCluster) admin(m *member, op, body string) {
 		if err != nil {
 			return false
 		}
-		_, root, ok := session.Secret(c.root.id)
+		_, root, ok := session.Secret(c.root.id, "")
 		if !ok {
 			c.t.Fatal("the root credential is not active")
 		}

@@ -20,6 +20,9 @@ type Secret struct {
 	// Open returns the secret access key in memory of the caller's own: Verify
 	// overwrites it. It is called only when no signing key is cached.
 	Open func() ([]byte, error)
+	// Temporary tells that the credentials go with a session token, and end at Expires.
+	Temporary bool
+	Expires   time.Time
 }
 
 // Verifier checks signatures. It is safe for concurrent use; checks whose signing
@@ -38,12 +41,15 @@ func NewVerifier(cacheSize int) *Verifier {
 }
 
 // Verify tells whether s is the signature of r with the secret, at the time now.
-// A refusal is a *kms.Error; any other error comes from secret.Open. The secret
-// is that of a long-term access key: a session token beside it makes the request
-// invalid, as at AWS. s must have passed CheckScope.
+// A refusal is a *kms.Error; any other error comes from secret.Open. Temporary
+// credentials need their session token, and long-term ones must come without any, as
+// at AWS. s must have passed CheckScope.
 func (v *Verifier) Verify(s *Signature, r *Request, secret Secret, now time.Time) error {
-	if s.SessionToken != "" {
+	switch {
+	case (s.SessionToken != "") != secret.Temporary:
 		return v.Dummy(s, r, now)
+	case secret.Temporary && !now.Before(secret.Expires):
+		return s.ExpiredToken()
 	}
 	if err := s.checkWindow(now); err != nil {
 		return err

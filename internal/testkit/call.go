@@ -23,6 +23,8 @@ type JSON = map[string]any
 // call and its retries.
 type Caller struct {
 	AccessKey, Region, Invocation string
+	// Token is that of temporary credentials.
+	Token kms.SessionToken
 }
 
 // Root is the root user of Account, Other that of OtherAccount.
@@ -122,7 +124,7 @@ func (s *Solo) Raw(t testing.TB, who Caller, serviceName, op, body string) Answe
 	if err != nil {
 		return Answer{Err: err}
 	}
-	_, principal, ok := session.Secret(who.AccessKey)
+	_, principal, ok := session.Secret(who.AccessKey, who.Token)
 	if !ok {
 		t.Fatalf("access key %s is not active", who.AccessKey)
 	}
@@ -137,7 +139,7 @@ func (s *Solo) In(session *service.Session, principal kms.Principal, who Caller,
 func (s *Solo) with(ctx context.Context, session *service.Session, principal kms.Principal, who Caller, serviceName, op, body string) Answer {
 	a := Answer{RequestID: service.NewUUID()}
 	raw, err := session.Do(ctx, &service.Call{
-		Service: serviceName, Operation: op, Body: []byte(body), Region: who.Region, Principal: principal,
+		Service: serviceName, Operation: op, Body: []byte(body), Region: who.Region, Principal: principal, SessionToken: who.Token,
 		Source: Source, RequestID: a.RequestID, InvocationID: who.Invocation,
 	})
 	if err == nil {

@@ -246,7 +246,7 @@ func (c *Cluster) call(n *ClusterNode, op string, body []byte, invocation string
 	if err != nil {
 		return nil, err
 	}
-	_, principal, ok := session.Secret(AccessKey)
+	_, principal, ok := session.Secret(AccessKey, "")
 	if !ok {
 		return nil, kms.ErrUnavailable
 	}

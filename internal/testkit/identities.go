@@ -63,6 +63,6 @@ func (s *Solo) Known(t testing.TB, who Caller) bool {
 	t.Helper()
 	session, err := s.Service.Open(t.Context())
 	check(t, err)
-	_, _, ok := session.Secret(who.AccessKey)
+	_, _, ok := session.Secret(who.AccessKey, who.Token)
 	return ok
 }

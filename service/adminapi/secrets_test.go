@@ -84,7 +84,7 @@ func TestLostReplies(t *testing.T) {
 	lose(s)
 	a = s.Admin(t, testkit.Root, "ResetRootCredential", `{"accountId":"111122223333"}`)
 	wantRefusal(t, a, "KMSInternalException", nobodyKnows)
-	if _, _, ok := session(t, s).Secret(testkit.AccessKey); ok {
+	if _, _, ok := session(t, s).Secret(testkit.AccessKey, ""); ok {
 		t.Error("the old credential still works")
 	}
 }
@@ -105,7 +105,7 @@ func wantSecret(t *testing.T, s *testkit.Solo, a testkit.Answer) {
 	if len(id) != 20 || !strings.HasPrefix(id, "AKIA") || len(text) != 40 {
 		t.Errorf("got the credential %s with a secret of %d characters", id, len(text))
 	}
-	secret, principal, ok := session(t, s).Secret(id)
+	secret, principal, ok := session(t, s).Secret(id, "")
 	if !ok || principal != kms.RootPrincipal(a.Body["accountId"].(string), id) {
 		t.Fatalf("the new credential is that of %+v, %t", principal, ok)
 	}
@@ -126,12 +126,12 @@ func TestResetRootCredential(t *testing.T) {
 		wantOK(t, a)
 		wantSecret(t, s, a)
 		for old, owner := range map[string]string{testkit.AccessKey: testkit.Account, testkit.OtherKey: testkit.OtherAccount} {
-			if _, _, ok := session(t, s).Secret(old); ok == (owner == account) {
+			if _, _, ok := session(t, s).Secret(old, ""); ok == (owner == account) {
 				t.Errorf("reset of %s: the old credential of %s: %t", account, owner, ok)
 			}
 		}
 		s.Local(t, uid, "ResetRootCredential", `{"accountId":"`+account+`"}`)
-		if _, _, ok := session(t, s).Secret(a.Body["accessKeyId"].(string)); ok {
+		if _, _, ok := session(t, s).Secret(a.Body["accessKeyId"].(string), ""); ok {
 			t.Error("a second reset left the first credential")
 		}
 	}

@@ -78,7 +78,7 @@ func benchmark(b *testing.B, op string, body func(key, blob string) string) {
 		if err != nil {
 			return err
 		}
-		_, principal, _ := session.Secret(testkit.AccessKey)
+		_, principal, _ := session.Secret(testkit.AccessKey, "")
 		_, err = session.Do(context.Background(), &service.Call{
 			Service: "kms", Operation: op, Body: []byte(text), Region: testkit.Region, Principal: principal, Source: testkit.Source,
 			RequestID: "11111111-2222-4333-8444-555555555555",
