@@ -36,6 +36,10 @@ type Config struct {
 	// and over the port itself. Without it a node whose address changed is found only
 	// because it finds another one. It needs Advertise.
 	Gossip bool
+	// Peers are addresses, host:port, at which members may be while this node hears no
+	// leader, beside those where it looks anyway. Whoever answers must prove to be a
+	// member. They are needed when all members have moved.
+	Peers []string
 	// Logger takes the node's log. Required.
 	Logger *slog.Logger
 	// Registerer takes the node's metrics; nil for none. Nodes that share a registry
@@ -81,6 +85,11 @@ func (c *Config) validate() error {
 	}
 	if c.Gossip && c.Advertise == "" {
 		return errors.New("cluster: gossip needs an address to advertise")
+	}
+	for _, addr := range c.Peers {
+		if _, _, err := net.SplitHostPort(addr); err != nil {
+			return errors.New("cluster: a member's address is not host:port")
+		}
 	}
 	if _, _, err := net.SplitHostPort(c.Advertise); c.Advertise != "" && err != nil {
 		return errors.New("cluster: the address to advertise is not host:port")

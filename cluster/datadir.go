@@ -33,6 +33,7 @@ const (
 	fileCurrent   = "seal/current" // names the root key
 	fileJoined    = "joined"       // empty; until the node has the cluster's state
 	filePending   = "join.json"    // a join that is under way
+	fileGossip    = "gossip.keys"  // gossip's keys, until the node has the cluster's state
 	fileRemoved   = "REMOVED"
 	dirTLS        = "tls"
 	dirSeal       = "seal"
@@ -40,6 +41,7 @@ const (
 	maxFile       = 1 << 20 // bytes of any of them
 
 	purposeNodeKey = "kmsd/node-key/v1"
+	purposeKept    = "kmsd/gossip-kept/v1"
 	rootAAD        = "kmsd/root/v1"
 	nodeFormat     = 1
 )
@@ -302,10 +304,37 @@ func (d dataDir) writeKey(name, nodeID string, key *ecdsa.PrivateKey, root *kmsc
 	return d.write(name, root.Seal(purposeNodeKey, nodeID, der))
 }
 
+// readGossipKeys returns nil if there are none.
+func (d dataDir) readGossipKeys(nodeID string, root *kmscrypto.Root) (*keptKeys, error) {
+	if has, err := d.has(fileGossip); err != nil || !has {
+		return nil, err
+	}
+	sealed, err := d.read(fileGossip)
+	if err != nil {
+		return nil, err
+	}
+	plain, err := root.Open(purposeKept, nodeID, sealed)
+	if err != nil {
+		return nil, fmt.Errorf("opening %s: %w", fileGossip, err)
+	}
+	defer kmscrypto.Wipe(plain)
+	kept := new(keptKeys)
+	if err := decodeCBOR(plain, kept); err != nil {
+		return nil, fmt.Errorf("reading %s: %w", fileGossip, err)
+	}
+	return kept, nil
+}
+
+func (d dataDir) writeGossipKeys(nodeID string, root *kmscrypto.Root, k *keptKeys) error {
+	plain := encodeCBOR(k)
+	defer kmscrypto.Wipe(plain)
+	return d.write(fileGossip, root.Seal(purposeKept, nodeID, plain))
+}
+
 // erase removes what a node that has left must not leave behind: keys and log.
 func (d dataDir) erase() error {
 	var errs []error
-	for _, name := range []string{dirSeal, dirTLS, dirRaft} {
+	for _, name := range []string{dirSeal, dirTLS, dirRaft, fileGossip} {
 		errs = append(errs, os.RemoveAll(d.path(name)))
 	}
 	return errors.Join(append(errs, durable.SyncDir(string(d)))...)

@@ -63,28 +63,39 @@ func (n *Node) watchBelonging() {
 		if n.lead.Load() != nil || n.fresh.Load() != nil && n.mayServe() == nil || n.leaving.Load() {
 			continue
 		}
-		member := n.somebody(turn)
-		statement, err := n.askRemoval(n.ctx, member)
+		places := n.lookAt(turn)
+		statement, err := n.askRemoval(n.ctx, places)
 		if err == nil && statement != nil {
 			n.finish(statement, ErrRemoved)
 			return
 		}
 		if err == nil && !n.isCaughtUp() {
-			if err := n.refresh(n.ctx, member); err != nil {
-				n.log.Debug("asking for the members' present keys", "node", member, "err", err)
+			if err := n.refresh(n.ctx, places); err != nil {
+				n.log.Debug("asking for the members' present keys", "at", places, "err", err)
 			}
 		}
 	}
 }
 
-// refresh learns the members' present keys from one of them, which a trusted
-// authority must vouch for: while this node was away, all may have renewed their
-// keys. What it learns counts until the node has caught up with the state.
-func (n *Node) refresh(ctx context.Context, member string) error {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
+// lookAt lists where a member may be asked: each member in its turn, and between
+// them the places that the operator has named.
+func (n *Node) lookAt(turn int) []string {
+	hints := n.cfg.Peers
+	if len(hints) == 0 {
+		return n.resolve(n.somebody(turn))
+	}
+	if turn%2 == 1 {
+		return []string{hints[turn/2%len(hints)]}
+	}
+	return n.resolve(n.somebody(turn / 2))
+}
+
+// refresh learns the members' present keys and addresses from one of them, which a
+// trusted authority must vouch for: while this node was away, all may have renewed
+// their keys. What it learns counts until the node has caught up with the state.
+func (n *Node) refresh(ctx context.Context, places []string) error {
 	var errs []error
-	for _, addr := range n.resolve(member) {
+	for _, addr := range places {
 		for _, pin := range n.creds.Load().Pins() {
 			reply, err := n.refreshAt(ctx, addr, pin)
 			if err != nil {
@@ -103,6 +114,8 @@ func (n *Node) refresh(ctx context.Context, member string) error {
 }
 
 func (n *Node) refreshAt(ctx context.Context, addr string, pin [32]byte) (*joinReply, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
 	creds := n.creds.Load()
 	csr, err := creds.Request()
 	if err != nil {
@@ -129,16 +142,11 @@ func (n *Node) refreshAt(ctx context.Context, addr string, pin [32]byte) (*joinR
 	return reply, nil
 }
 
-// askRemoval asks a member whether this node was removed. It returns the verified
-// statement, or nil if the member knows of none.
-func (n *Node) askRemoval(ctx context.Context, member string) ([]byte, error) {
-	if member == "" {
-		return nil, errNoAddress
-	}
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
+// askRemoval asks whoever answers first at these places whether this node was
+// removed. It returns the verified statement, or nil if that node knows of none.
+func (n *Node) askRemoval(ctx context.Context, places []string) ([]byte, error) {
 	var last error = errNoAddress
-	for _, addr := range n.resolve(member) {
+	for _, addr := range places {
 		reply, err := n.askStranger(ctx, addr)
 		switch {
 		case err != nil:

@@ -348,6 +348,8 @@ func exchangeJoin(c *tls.Conn, r *joinRequest) (*joinReply, error) {
 
 // askStranger asks whoever listens at addr whether this node was removed.
 func (n *Node) askStranger(ctx context.Context, addr string) (*joinReply, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
 	c, err := dialStranger(ctx, addr, trust.AskClient(n.clock.Wall))
 	if err != nil {
 		return nil, err

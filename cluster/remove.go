@@ -355,7 +355,7 @@ func (n *Node) depart(ctx context.Context, force bool) ([]byte, error) {
 			return nil, known
 		}
 		for _, member := range n.others() {
-			if statement, bad := n.askRemoval(ctx, member); bad == nil && statement != nil {
+			if statement, bad := n.askRemoval(ctx, n.resolve(member)); bad == nil && statement != nil {
 				return statement, nil
 			}
 		}

@@ -39,8 +39,9 @@ type Config struct {
 
 // clusterConfig is the port that members speak to each other on.
 type clusterConfig struct {
-	Listen    string `env:"LISTEN" default:":9500" help:"Where the cluster port listens, TCP and UDP. Only members and those that join need to reach it."`
-	Advertise string `env:"ADVERTISE" placeholder:"HOST:PORT" help:"Where the other members reach this node's cluster port; a DNS name is resolved anew at each connection. Required when the listening address names no host."`
+	Listen    string   `env:"LISTEN" default:":9500" help:"Where the cluster port listens, TCP and UDP. Only members and those that join need to reach it."`
+	Advertise string   `env:"ADVERTISE" placeholder:"HOST:PORT" help:"Where the other members reach this node's cluster port; a DNS name is resolved anew at each connection. Required when the listening address names no host."`
+	Peers     []string `env:"PEERS" placeholder:"HOST:PORT" help:"Cluster addresses at which members may be, tried only while this node hears no leader. Needed when no member is where it was: after all have moved to other IP addresses, for example. Whoever answers must prove to be a member."`
 }
 
 // apiConfig is the port that clients speak to.
@@ -117,6 +118,11 @@ func (c *Config) validateCluster() error {
 			return errors.New("--cluster-advertise is required when --cluster-listen names no host or port")
 		}
 		c.Cluster.Advertise = c.Cluster.Listen
+	}
+	for _, addr := range c.Cluster.Peers {
+		if err := advertised("--cluster-peers", addr); err != nil {
+			return err
+		}
 	}
 	return advertised("--cluster-advertise", c.Cluster.Advertise)
 }

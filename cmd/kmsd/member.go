@@ -57,6 +57,8 @@ type memberConfig struct {
 	// clusterAddr is where the cluster port listens; advertise and apiAddress are
 	// what the other members are told.
 	clusterAddr, advertise, apiAddress string
+	// peers are where members may be while this one hears no leader.
+	peers []string
 	// resolve finds members' cluster ports; nil means by what the cluster knows.
 	resolve   func(nodeID string) (addr string, ok bool)
 	auditDir  string
@@ -92,7 +94,7 @@ func openMember(ctx context.Context, cfg memberConfig) (_ *member, err error) {
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.node, err = cluster.Open(ctx, cluster.Config{
 		DataDir: cfg.dataDir, Seal: cfg.seal, ListenAddr: cfg.clusterAddr, Advertise: cfg.advertise, APIAddress: cfg.apiAddress,
-		Gossip: cfg.advertise != "", Resolve: cfg.resolve, Logger: cfg.log, Registerer: registry,
+		Gossip: cfg.advertise != "", Peers: cfg.peers, Resolve: cfg.resolve, Logger: cfg.log, Registerer: registry,
 	})
 	if fatal := (*cluster.ExitError)(nil); errors.As(err, &fatal) {
 		return nil, &exitError{fatal.Code, err}

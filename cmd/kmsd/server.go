@@ -101,7 +101,7 @@ func (c *serverCmd) memberConfig(log *slog.Logger) (memberConfig, error) {
 	cfg := &c.Config
 	out := memberConfig{
 		dataDir: cfg.Data, socket: filepath.Join(cfg.Data, socketName), secure: true, tls: cfg.TLS, log: log,
-		clusterAddr: cfg.Cluster.Listen, advertise: cfg.Cluster.Advertise, apiAddress: cfg.API.Advertise,
+		clusterAddr: cfg.Cluster.Listen, advertise: cfg.Cluster.Advertise, peers: cfg.Cluster.Peers, apiAddress: cfg.API.Advertise,
 		auditDir: cfg.Audit.Dir, auditSync: cfg.Audit.Durability == durabilitySync, drainTime: cfg.Drain,
 	}
 	var err error

@@ -71,6 +71,7 @@ seal-on-same-disk: true
 cluster:
   listen: 192.0.2.1:9500
   advertise: 192.0.2.1:9500
+  peers: []
 api:
   listen:
   - :9400
@@ -102,7 +103,7 @@ func TestConfigCheckPrintsWhatIsInEffect(t *testing.T) {
 	}
 	got := effectiveConfig(t, "--json", "--config", file)
 	const want = `{"data": "/nonexistent/kmsd", "seal": "file:/nonexistent.key", "seal-on-same-disk": true, ` +
-		`"cluster": {"listen": "192.0.2.1:9500", "advertise": "192.0.2.1:9500"}, ` +
+		`"cluster": {"listen": "192.0.2.1:9500", "advertise": "192.0.2.1:9500", "peers": []}, ` +
 		`"api": {"listen": [":9400"], "advertise": "192.0.2.1:9400", "name": [], "proxy-protocol": []}, ` +
 		`"tls": {"cert": "", "key": ""}, "metrics": {"listen": "127.0.0.1:9600"}, ` +
 		`"audit": {"dir": "/nonexistent/kmsd/audit", "durability": "second"}, "log": {"level": "info", "format": "text"}, "drain": "5s"}` + "\n"
@@ -142,7 +143,7 @@ func TestEverySettingIsInAllThreePlaces(t *testing.T) {
 	_, certFile, keyFile := writePair(t, t.TempDir())
 	other := map[string]string{
 		"data": "/nonexistent/other", "seal": "file:/other.key", "seal-on-same-disk": "true",
-		"cluster.listen": "192.0.2.2:1", "cluster.advertise": "other:2", "api.listen": "192.0.2.2:3", "api.advertise": "other:4",
+		"cluster.listen": "192.0.2.2:1", "cluster.advertise": "other:2", "cluster.peers": "other:6", "api.listen": "192.0.2.2:3", "api.advertise": "other:4",
 		"api.name": "other.example", "api.proxy-protocol": "192.0.2.0/24", "tls.cert": certFile, "tls.key": keyFile,
 		"metrics.listen": "192.0.2.2:5", "audit.dir": "/nonexistent/audit", "audit.durability": "sync",
 		"log.level": "warn", "log.format": "json", "drain": "7s",
@@ -230,6 +231,9 @@ func TestValidate(t *testing.T) {
 		{"--cluster-advertise=0.0.0.0:9500", `--cluster-advertise: others cannot dial "0.0.0.0:9500"`},
 		{"--cluster-advertise=node1:0", `--cluster-advertise: others cannot dial "node1:0"`},
 		{"--cluster-advertise=node1", `--cluster-advertise: "node1" is not HOST:PORT`},
+		{"--cluster-peers=node1.example:9500,[2001:db8::1]:9500", ""},
+		{"--cluster-peers=node1.example:9500,node2", `--cluster-peers: "node2" is not HOST:PORT`},
+		{"--cluster-peers=:9500", `--cluster-peers: others cannot dial ":9500"`},
 		{"--api-listen=", "--api-listen must name an address"},
 		{"--api-listen=:1,x", `--api-listen: "x" is not HOST:PORT`},
 		{"--api-listen=:1,:1", "--api-listen names :1 twice"},

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -143,7 +144,8 @@ func (f *fleet) checkFiles(secrets []canary.Canary) {
 	}
 }
 
-// TestOtherAddresses restarts a follower and then the leader with other addresses.
+// TestOtherAddresses restarts a follower and then the leader with other addresses,
+// and at last all of them at once: then their operator tells them of one.
 func TestOtherAddresses(t *testing.T) {
 	t.Parallel()
 	f := foundThree(t, false)
@@ -160,6 +162,29 @@ func TestOtherAddresses(t *testing.T) {
 		}
 		f.everywhere(m.name + " has moved")
 	}
+	f.end()
+	for i, m := range f.members {
+		if m.move(); i > 0 {
+			m.peers = strconv.Quote(f.members[0].cluster)
+			m.configure()
+		}
+	}
+	for _, m := range f.members {
+		m.launch()
+	}
+	for _, m := range f.members {
+		m.awaitReady()
+	}
+	poll(t, unhurried, "all to be known at their addresses", func() bool {
+		known := 0
+		for _, l := range f.list() {
+			if slices.ContainsFunc(f.members, func(m *member) bool { return m.id == l.MemberID && m.cluster == l.Address && l.Healthy }) {
+				known++
+			}
+		}
+		return known == len(f.members)
+	})
+	f.everywhere("all have moved")
 	f.checkMembers()
 	f.checkDigests()
 }

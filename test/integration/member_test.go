@@ -20,6 +20,7 @@ type member struct {
 	name, id                string
 	dir, data, seal, config string // paths
 	cluster, api, metrics   string // addresses
+	peers                   string // where the operator says that members are; empty for nothing
 	*process                       // the latest run; nil before the first
 }
 
@@ -30,6 +31,7 @@ seal-on-same-disk: true
 drain: 300ms
 cluster:
   listen: %q
+  peers: [%s]
 api:
   listen: [%q]
 metrics:
@@ -48,7 +50,7 @@ func (m *member) move() {
 func (m *member) configure() {
 	t := m.f.t
 	t.Helper()
-	text := fmt.Sprintf(configuration, m.data, "file:"+m.seal, m.cluster, m.api, m.metrics)
+	text := fmt.Sprintf(configuration, m.data, "file:"+m.seal, m.cluster, m.peers, m.api, m.metrics)
 	must(t, "writing the configuration", 0, os.WriteFile(m.config, []byte(text), 0o600))
 }
 
