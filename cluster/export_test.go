@@ -71,6 +71,16 @@ func (n *Node) Resolved(id string) []string { return n.resolve(id) }
 // Hint is where gossip believes a member to be.
 func (n *Node) Hint(id string) string { return n.hint(id) }
 
+// KeptGossipKeys is how many keys of gossip the node has written down, and the index
+// of the record that they are from.
+func (n *Node) KeptGossipKeys() (count int, modIndex uint64, err error) {
+	kept, err := n.dir.readGossipKeys(n.id, n.root)
+	if err != nil || kept == nil {
+		return 0, 0, err
+	}
+	return len(kept.Keys), kept.ModIndex, nil
+}
+
 // MeasureDisk looks at the disk now.
 func (n *Node) MeasureDisk() { n.measureDisk() }
 

@@ -1,6 +1,9 @@
 package cluster_test
 
 import (
+	"fmt"
+	"os"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -118,13 +121,12 @@ func TestAllMembersMove(t *testing.T) {
 			}
 			m.ready()
 			m.wantKeys([]string{id})
-			for i, n := range m.nodes {
+			for _, n := range m.nodes {
 				for j, other := range m.founded.NodeIDs {
 					until(t, "the state has the new addresses", func() bool {
 						r, ok := n.Machine().View().Node(other)
 						return ok && r.Address == m.addrs[j]
 					})
-					_ = i
 				}
 			}
 			m.hints = [3][]string{} // they are needed once
@@ -179,4 +181,58 @@ func TestMemberReturnsToMovedAndRenewedMembers(t *testing.T) {
 	m.ready()
 	m.wantKeys([]string{id})
 	m.wantEqual()
+}
+
+// The keys that a node writes down follow the state; without them, or with a file that
+// was damaged, it waits for the leader as it did at its very first start.
+func TestKeptGossipKeys(t *testing.T) {
+	t.Parallel()
+	m := newMovable(t, nil)
+	kept := func() {
+		t.Helper()
+		for i, n := range m.nodes {
+			if n == nil {
+				continue
+			}
+			until(t, fmt.Sprintf("node %d writes gossip's keys down", i), func() bool {
+				count, index, err := n.KeptGossipKeys()
+				if err != nil {
+					t.Fatal(err)
+				}
+				rec := n.Machine().View().GossipKeys()
+				return rec != nil && index == rec.ModIndex && count == len(rec.Keys)
+			})
+		}
+	}
+	kept()
+	lead := m.leader()
+	gone := (lead + 1) % 3
+	old := m.nodes[lead].Credentials().Issuer()
+	if err := m.nodes[lead].RemovePeer(t.Context(), m.founded.NodeIDs[gone], false); err != nil {
+		t.Fatal(err)
+	}
+	m.wantEnded(gone, cluster.ErrRemoved, false)
+	m.rotated(old)
+	kept()
+	m.stopAll()
+	other := 3 - lead - gone
+	if err := os.WriteFile(filepath.Join(m.dirs[lead], "gossip.keys"), []byte("damaged"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(m.dirs[other], "gossip.keys")); err != nil {
+		t.Fatal(err)
+	}
+	m.start(lead)
+	m.start(other)
+	m.ready()
+	until(t, "gossip", func() bool {
+		return m.nodes[lead].Hint(m.founded.NodeIDs[other]) == m.addrs[other] && m.nodes[other].Hint(m.founded.NodeIDs[lead]) == m.addrs[lead]
+	})
+	for _, i := range []int{lead, other} {
+		n := m.nodes[i]
+		until(t, "the keys are written down again", func() bool {
+			count, _, err := n.KeptGossipKeys()
+			return err == nil && count == 1
+		})
+	}
 }

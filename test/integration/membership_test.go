@@ -59,7 +59,7 @@ func (m *member) leave() {
 	if err := m.raced(); err != nil {
 		t.Error(err)
 	}
-	for _, name := range []string{"seal", "tls", "raft"} {
+	for _, name := range []string{"seal", "tls", "raft", "gossip.keys"} {
 		if _, err := os.Stat(filepath.Join(m.data, name)); !os.IsNotExist(err) {
 			t.Errorf("%s left, but %s is there: %v", m.name, name, err)
 		}
