@@ -66,6 +66,7 @@ func (m *metrics) register(n *Node) error {
 	for _, c := range []prometheus.Collector{
 		m.proposals, m.proposeTime, m.beats, m.beatTime, m.alone, m.retries,
 		gauge("kmsd_cluster_leader", "1 while this node leads an open term.", n.leadsGauge),
+		gauge("kmsd_cluster_failure_tolerance", "On the leader, how many more voters may fail before the cluster stops; -1 on other nodes.", n.toleranceGauge),
 		gauge("kmsd_cluster_ready", "1 while this node may serve reads.", n.readyGauge),
 		gauge("kmsd_cluster_term", "The Raft term that this node last led or heard a leader of.", n.termGauge),
 		gauge("kmsd_cluster_applied_index", "The log index that this node's state machine has published.",

@@ -98,9 +98,17 @@ func (n *Node) Members(ctx context.Context) ([]MemberStatus, error) {
 }
 
 func (l *leadership) leadMembers() ([]byte, uint64, error) {
-	config, err := l.servers()
+	members, err := l.memberStatus()
 	if err != nil {
 		return nil, 0, err
+	}
+	return encodeCBOR(members), 0, nil
+}
+
+func (l *leadership) memberStatus() ([]MemberStatus, error) {
+	config, err := l.servers()
+	if err != nil {
+		return nil, err
 	}
 	heard := map[string]lease.Member{}
 	for _, m := range l.known() {
@@ -127,7 +135,7 @@ func (l *leadership) leadMembers() ([]byte, uint64, error) {
 		}
 		out = append(out, s)
 	}
-	return encodeCBOR(out), 0, nil
+	return out, nil
 }
 
 // observe adds what the Beats have brought about a member.

@@ -36,11 +36,15 @@ func (n adminNode) Status(ctx context.Context) (*admin.GetStatusResponse, error)
 	index, digest := n.node.Digest()
 	out := &admin.GetStatusResponse{
 		ClusterID: s.ClusterID, NodeID: s.NodeID, Release: thisVersion().Version, ClusterVersion: s.ClusterVersion, SupportedVersion: s.Supports,
-		Role: n.role(ctx, &s), LeaderID: s.LeaderID, Term: s.Term, Applied: s.Applied, Stable: s.Stable,
+		Role: admin.RoleUnknown, LeaderID: s.LeaderID, Term: s.Term, Applied: s.Applied, Stable: s.Stable,
 		StateDigest: hex.EncodeToString(digest[:]), DigestIndex: index, Starts: s.Starts,
 		Seal: s.SealKind, DiskFree: s.DiskFree, DiskSize: s.DiskTotal, WallOffset: s.ClockAhead.Milliseconds(),
 		CertificateExpires: s.CertificateEnds, Warnings: n.warn(&s),
 	}
+	if s.Leads {
+		out.Role = admin.RoleLeader
+	}
+	n.place(ctx, out)
 	if err := n.service.Ready(ctx); err != nil {
 		out.NotReady = append(out.NotReady, err.Error())
 	}
@@ -51,23 +55,26 @@ func (n adminNode) Status(ctx context.Context) (*admin.GetStatusResponse, error)
 	return out, nil
 }
 
-// role asks the leader what this node is, if there is one.
-func (n adminNode) role(ctx context.Context, s *cluster.Status) string {
-	switch {
-	case s.Leads:
-		return admin.RoleLeader
-	case s.LeaderID == "":
-		return admin.RoleUnknown
+// place asks the leader, if there is one, what this node is in the cluster and what
+// the cluster can lose.
+func (n adminNode) place(ctx context.Context, out *admin.GetStatusResponse) {
+	if out.LeaderID == "" {
+		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, roleWait)
 	defer cancel()
-	members, _ := n.node.Members(ctx) // without an answer the role stays unknown
-	for _, m := range members {
-		if m.ID == s.NodeID {
-			return m.Role
+	list, err := n.Members(ctx)
+	if err != nil {
+		return
+	}
+	for _, m := range list.Members {
+		if m.MemberID == out.NodeID {
+			out.Role = m.Role
 		}
 	}
-	return admin.RoleUnknown
+	if out.Quorum = &list.Quorum; out.Quorum.FailureTolerance == 0 {
+		out.Warnings = append(out.Warnings, out.Quorum.String())
+	}
 }
 
 // warn lists what an operator should end.
@@ -86,19 +93,19 @@ func (n adminNode) warn(s *cluster.Status) []string {
 }
 
 // Members implements adminapi.Node.
-func (n adminNode) Members(ctx context.Context) ([]admin.Member, error) {
+func (n adminNode) Members(ctx context.Context) (*admin.ListMembersResponse, error) {
 	list, err := n.node.Members(ctx)
 	if err != nil {
 		return nil, err
 	}
-	out := make([]admin.Member, len(list))
+	out := &admin.ListMembersResponse{Members: make([]admin.Member, len(list)), Quorum: admin.Quorum(cluster.QuorumOf(list))}
 	for i, m := range list {
-		out[i] = admin.Member{
+		out.Members[i] = admin.Member{
 			MemberID: m.ID, Address: m.Address, APIAddress: m.APIAddress, Role: m.Role, Healthy: m.Healthy, Version: m.Version,
 		}
 		if m.Role != cluster.RoleAdmitted {
 			silent := m.SilentFor.Milliseconds()
-			out[i].LastContact, out[i].Lag = &silent, &m.Lag
+			out.Members[i].LastContact, out.Members[i].Lag = &silent, &m.Lag
 		}
 	}
 	return out, nil

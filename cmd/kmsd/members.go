@@ -41,6 +41,10 @@ func statusRows(s *admin.GetStatusResponse) [][]string {
 	if leader == "" {
 		leader = "not known"
 	}
+	tolerance := "not known"
+	if s.Quorum != nil {
+		tolerance = strconv.Itoa(s.Quorum.FailureTolerance)
+	}
 	ready := "yes"
 	if !s.Ready {
 		ready = "no: " + strings.Join(s.NotReady, "; ")
@@ -51,6 +55,7 @@ func statusRows(s *admin.GetStatusResponse) [][]string {
 		{"Cluster", s.ClusterID},
 		{"Role", s.Role},
 		{"Leader", leader},
+		{"Failure tolerance", tolerance},
 		{"Term", number(s.Term)},
 		{"Applied", number(s.Applied)},
 		{"Stable", number(s.Stable)},
@@ -90,18 +95,22 @@ func (c *membersCmd) Run(ctx context.Context, std *streams) error {
 	if err != nil {
 		return err
 	}
-	members, err := client.Members(ctx)
+	out, err := client.Members(ctx)
 	if err != nil {
 		return c.outcome(err)
 	}
 	if c.JSON {
-		return c.answer(std, &admin.ListMembersResponse{Members: members})
+		return c.answer(std, out)
 	}
 	rows := [][]string{{"ID", "ROLE", "HEALTHY", "ADDRESS", "API", "HEARD", "LAG", "VERSION"}}
-	for _, m := range members {
+	for _, m := range out.Members {
 		rows = append(rows, memberRow(&m))
 	}
-	return std.table(rows...)
+	if err := std.table(rows...); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(std.out, "\n%v.\n", out.Quorum)
+	return err
 }
 
 func memberRow(m *admin.Member) []string {

@@ -53,6 +53,7 @@ Node               NODE
 Cluster            CLUSTER
 Role               leader
 Leader             NODE
+Failure tolerance  0
 Term               2
 Applied            \d+
 Stable             \d+
@@ -64,6 +65,7 @@ Disk               \d+ [GM]iB of \d+ [GM]iB free
 Clock              [+-]\d+ ms off the members' median
 Certificate until  20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ
 Warning            the seal's key file lies on the data directory's file system: whoever takes that disk has every key
+Warning            1 of 1 voters are healthy, 1 are needed: the cluster tolerates no failure
 (?:Warning .*\n)*`
 
 func TestOperatorCommands(t *testing.T) {
@@ -75,7 +77,7 @@ func TestOperatorCommands(t *testing.T) {
 	until(t, "the status of a node that is ready", func() bool { return !strings.Contains(n.ask("status").out, "Ready              no") })
 	n.want(exitOK, status, "", "status")
 	n.want(exitOK, `ID +ROLE +HEALTHY +ADDRESS +API +HEARD +LAG +VERSION\n`+
-		n.founded.NodeID+` +leader +yes +127\.0\.0\.1:9 +localhost:9400 +0s ago +0 +1\n`, "", "members")
+		n.founded.NodeID+` +leader +yes +127\.0\.0\.1:9 +localhost:9400 +0s ago +0 +1\n\n1 of 1 voters are healthy, 1 are needed: the cluster tolerates no failure\.\n`, "", "members")
 	n.want(exitOK, `kmsd1\.[a-z2-7]{52}\.\S+\.[a-z2-7]{52}\n`,
 		`Valid until 20\S+Z for 3 node\(s\)\. Who has it before can read every key\.\n`, "token", "create", "--uses=3", "--cidr=127.0.0.0/8")
 	ca, err := os.ReadFile(n.founded.CAFile)
@@ -137,6 +139,9 @@ func TestOperatorJSON(t *testing.T) {
 	}
 	var members admin.ListMembersResponse
 	decode(&members, "members")
+	if want := (admin.Quorum{Voters: 1, Healthy: 1, Needed: 1}); members.Quorum != want || status.Quorum == nil || *status.Quorum != want {
+		t.Errorf("status says %+v and members %+v, want %+v", status.Quorum, members.Quorum, want)
+	}
 	if len(members.Members) != 1 || members.Members[0].MemberID != n.founded.NodeID {
 		t.Errorf("members: %+v", members)
 	}

@@ -136,11 +136,11 @@ func (c *Client) Status(ctx context.Context) (*admin.GetStatusResponse, error) {
 	return out, c.do(ctx, call{method: http.MethodGet, path: "/v1/status", local: true}, out)
 }
 
-// Members lists the members, sorted by id.
-func (c *Client) Members(ctx context.Context) ([]admin.Member, error) {
+// Members lists the members, sorted by id, and says what the cluster can lose.
+func (c *Client) Members(ctx context.Context) (*admin.ListMembersResponse, error) {
 	var out admin.ListMembersResponse
 	err := c.do(ctx, call{method: http.MethodGet, path: "/v1/members", local: true}, &out)
-	return out.Members, err
+	return &out, err
 }
 
 // CreateJoinToken makes a token. Its text is in no other place: convert Token to a

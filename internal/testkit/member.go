@@ -71,15 +71,15 @@ func (m *Member) Status(ctx context.Context) (*admin.GetStatusResponse, error) {
 }
 
 // Members returns two members, not in their order.
-func (m *Member) Members(ctx context.Context) ([]admin.Member, error) {
+func (m *Member) Members(ctx context.Context) (*admin.ListMembersResponse, error) {
 	if err := m.begin(ctx, "Members", ""); err != nil {
 		return nil, err
 	}
 	contact, lag := int64(240), uint64(1)
-	return []admin.Member{
+	return &admin.ListMembersResponse{Quorum: admin.Quorum{Voters: 2, Healthy: 2, Needed: 2}, Members: []admin.Member{
 		{MemberID: OtherMemberID, Address: "node2.example:9401", APIAddress: "node2.example:9400", Role: admin.RoleVoter, Healthy: true, LastContact: &contact, Lag: &lag, Version: 1},
 		{MemberID: MemberID, Address: "node1.example:9401", Role: admin.RoleLeader, Healthy: true, Version: 1},
-	}, nil
+	}}, nil
 }
 
 // Leave notes that the node left.

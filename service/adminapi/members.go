@@ -16,15 +16,15 @@ func (a *api) getStatus(ctx context.Context, _ *service.Request, _ *wire.GetStat
 }
 
 func (a *api) listMembers(ctx context.Context, _ *service.Request, _ *wire.ListMembersRequest) (*wire.ListMembersResponse, error) {
-	list, err := a.node.Members(ctx)
+	out, err := a.node.Members(ctx)
 	if err != nil {
 		return nil, err
 	}
-	list = slices.SortedFunc(slices.Values(list), func(x, y wire.Member) int { return cmp.Compare(x.MemberID, y.MemberID) })
-	if list == nil {
-		list = []wire.Member{} // [] and not null
+	out.Members = slices.SortedFunc(slices.Values(out.Members), func(x, y wire.Member) int { return cmp.Compare(x.MemberID, y.MemberID) })
+	if out.Members == nil {
+		out.Members = []wire.Member{} // [] and not null
 	}
-	return &wire.ListMembersResponse{Members: list}, nil
+	return out, nil
 }
 
 // leaveCluster makes this node leave. A caller that names a member means that one

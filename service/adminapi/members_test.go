@@ -20,7 +20,7 @@ func TestAnswers(t *testing.T) {
 		{"ListMembers", ``, `{"members":[
 			{"memberId":"0b9c1f0e-1111-4a4a-8b8b-000000000001","address":"node1.example:9401","role":"leader","healthy":true,"version":1},
 			{"memberId":"0b9c1f0e-2222-4a4a-8b8b-000000000002","address":"node2.example:9401","apiAddress":"node2.example:9400","role":"voter",
-			"healthy":true,"lastContactMilliseconds":240,"lagEntries":1,"version":1}]}`},
+			"healthy":true,"lastContactMilliseconds":240,"lagEntries":1,"version":1}],"quorum":{"voters":2,"healthyVoters":2,"neededVoters":2,"failureTolerance":0}}`},
 		{"GetAuthority", ``, `{"certificate":"-----BEGIN CERTIFICATE-----\nYXBp\n-----END CERTIFICATE-----\n"}`},
 		{"RemoveMember", `{"memberId":"` + testkit.OtherMemberID + `"}`, `{}`},
 		{"RemoveMember", `{"memberId":"` + testkit.OtherMemberID + `","force":true}`, `{}`},

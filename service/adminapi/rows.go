@@ -29,8 +29,8 @@ import (
 type Node interface {
 	// Status returns what the node knows of itself, also while it may not serve.
 	Status(ctx context.Context) (*wire.GetStatusResponse, error)
-	// Members returns the members as far as the node knows them.
-	Members(ctx context.Context) ([]wire.Member, error)
+	// Members returns the members as the leader sees them, in any order.
+	Members(ctx context.Context) (*wire.ListMembersResponse, error)
 	// Leave makes this node leave the cluster and returns when it is no member any
 	// more; the node then ends. Refused (QuorumAtRiskException) when the rest could
 	// not form a quorum, unless forced.

@@ -96,10 +96,14 @@ func TestResponses(t *testing.T) {
 			`{"tokenId":"id","token":"kmsd1.secret","expires":"2026-11-24T13:00:00.345Z","uses":3}`, new(admin.CreateJoinTokenResponse)},
 		{&admin.ResetRootCredentialResponse{AccountID: "111122223333", AccessKeyID: "AKIA", SecretAccessKey: "a/+\"b"},
 			`{"accountId":"111122223333","accessKeyId":"AKIA","secretAccessKey":"a/+\"b"}`, new(admin.ResetRootCredentialResponse)},
-		{&admin.ListMembersResponse{Members: []admin.Member{}}, `{"members":[]}`, new(admin.ListMembersResponse)},
+		{&admin.ListMembersResponse{Members: []admin.Member{}}, `{"members":[],"quorum":{"voters":0,"healthyVoters":0,"neededVoters":0,"failureTolerance":0}}`, new(admin.ListMembersResponse)},
 		{&admin.Settings{KeysPerRegion: 100_000, AliasesPerKey: 50, Throttle: "off"}, `{"keysPerRegion":100000,"aliasesPerKey":50,"throttle":"off"}`, new(admin.Settings)},
 		{&admin.Settings{KeysPerRegion: 1, AliasesPerKey: 2, Throttle: "custom", Rates: map[string]admin.Rate{"symmetric": 10_000_000, "CreateKey": 10, "rsa": 1500}},
 			`{"keysPerRegion":1,"aliasesPerKey":2,"throttle":"custom","rates":{"CreateKey":0.01,"rsa":1.5,"symmetric":10000}}`, new(admin.Settings)},
+		{&admin.GetStatusResponse{Quorum: &admin.Quorum{Voters: 5, Healthy: 4, Needed: 3, FailureTolerance: 1}},
+			`{"clusterId":"","nodeId":"","release":"","clusterVersion":0,"supportedClusterVersion":0,"ready":false,"role":"",
+			"quorum":{"voters":5,"healthyVoters":4,"neededVoters":3,"failureTolerance":1},
+			"term":0,"appliedIndex":0,"stableIndex":0,"starts":0,"seal":"","diskFreeBytes":0,"diskSizeBytes":0,"wallOffsetMilliseconds":0}`, new(admin.GetStatusResponse)},
 		{&admin.LeaveClusterResponse{}, `{}`, new(admin.LeaveClusterResponse)},
 		{&admin.RemoveMemberResponse{}, `{}`, new(admin.RemoveMemberResponse)},
 		{&admin.GetAuthorityResponse{Certificate: "PEM\n"}, `{"certificate":"PEM\n"}`, new(admin.GetAuthorityResponse)},
@@ -182,5 +186,18 @@ func wantKind(t *testing.T, err error) {
 	var constraint *wire.ConstraintError
 	if !errors.As(err, &serialization) && !errors.As(err, &constraint) {
 		t.Errorf("got %T: %v", err, err)
+	}
+}
+
+func TestQuorumInWords(t *testing.T) {
+	t.Parallel()
+	for want, q := range map[string]admin.Quorum{
+		"1 of 1 voters are healthy, 1 are needed: the cluster tolerates no failure":       {Voters: 1, Healthy: 1, Needed: 1},
+		"2 of 2 voters are healthy, 2 are needed: the cluster tolerates no failure":       {Voters: 2, Healthy: 2, Needed: 2},
+		"3 of 3 voters are healthy, 2 are needed: the cluster tolerates the failure of 1": {Voters: 3, Healthy: 3, Needed: 2, FailureTolerance: 1},
+	} {
+		if got := q.String(); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
 	}
 }

@@ -1,6 +1,8 @@
 package admin
 
 import (
+	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/kmsd/kmsd/wire"
@@ -33,6 +35,7 @@ type GetStatusResponse struct {
 	Warnings []string `json:"warnings,omitempty"`
 	Role     string   `json:"role"`
 	LeaderID string   `json:"leaderId,omitempty"` // absent while none is known
+	Quorum   *Quorum  `json:"quorum,omitempty"`   // absent while no leader answers
 	Term     uint64   `json:"term"`
 	Applied  uint64   `json:"appliedIndex"` // of the node's state
 	Stable   uint64   `json:"stableIndex"`  // what every node serves
@@ -71,6 +74,25 @@ type Member struct {
 // ListMembersResponse holds the members, sorted by id.
 type ListMembersResponse struct {
 	Members []Member `json:"members"`
+	Quorum  Quorum   `json:"quorum"`
+}
+
+// Quorum says what the cluster can lose.
+type Quorum struct {
+	Voters  int `json:"voters"`
+	Healthy int `json:"healthyVoters"`
+	Needed  int `json:"neededVoters"` // that must agree: a majority
+	// FailureTolerance is how many more voters may fail before the cluster stops.
+	FailureTolerance int `json:"failureTolerance"`
+}
+
+// String says it in a sentence without its point.
+func (q Quorum) String() string {
+	loss := "the cluster tolerates no failure"
+	if q.FailureTolerance > 0 {
+		loss = "the cluster tolerates the failure of " + strconv.Itoa(q.FailureTolerance)
+	}
+	return fmt.Sprintf("%d of %d voters are healthy, %d are needed: %s", q.Healthy, q.Voters, q.Needed, loss)
 }
 
 // CreateJoinTokenResponse holds a new token. Its text is nowhere else: a reply that
