@@ -24,6 +24,8 @@ type Status struct {
 	// ClusterVersion is that of the applied state, 0 before the first command. Supports
 	// is the highest one that this build supports.
 	ClusterVersion, Supports uint32
+	// OperatorAccount is that of the applied state, empty before the first command.
+	OperatorAccount string
 	// Address and APIAddress are what the node tells the others; empty if nothing.
 	Address, APIAddress string
 	// SealKind names what protects the root key on the disk.
@@ -45,9 +47,12 @@ func (n *Node) Status() Status {
 	disk := n.disk()
 	s := Status{
 		NodeID: n.id, ClusterID: n.clusterID, LeaderID: n.knownLeader(), Term: n.raft.CurrentTerm(),
-		Applied: n.applied.Load(), Stable: n.stable.Load(), Starts: n.inc, NotReady: n.Ready(), ClusterVersion: n.clusterVersion(), Supports: n.versions().newest,
+		Applied: n.applied.Load(), Stable: n.stable.Load(), Starts: n.inc, NotReady: n.Ready(), Supports: n.versions().newest,
 		Address: n.cfg.Advertise, APIAddress: n.cfg.APIAddress, SealKind: n.cfg.Seal.Kind(),
 		DiskFree: disk.free, DiskTotal: disk.total, ClockAhead: n.skew(), CertificateEnds: n.creds.Load().NotAfter(),
+	}
+	if meta := n.machine.View().Meta(); meta != nil {
+		s.ClusterVersion, s.OperatorAccount = meta.ClusterVersion, meta.OperatorAccount
 	}
 	if l := n.lead.Load(); l != nil {
 		s.Leads = l.isOpen() && n.raft.State() == raft.Leader

@@ -35,7 +35,7 @@ func (n adminNode) Status(ctx context.Context) (*admin.GetStatusResponse, error)
 	s := n.node.Status()
 	index, digest := n.node.Digest()
 	out := &admin.GetStatusResponse{
-		ClusterID: s.ClusterID, NodeID: s.NodeID, Release: thisVersion().Version, ClusterVersion: s.ClusterVersion, SupportedVersion: s.Supports,
+		ClusterID: s.ClusterID, NodeID: s.NodeID, OperatorAccount: s.OperatorAccount, Release: thisVersion().Version, ClusterVersion: s.ClusterVersion, SupportedVersion: s.Supports,
 		Role: admin.RoleUnknown, LeaderID: s.LeaderID, Term: s.Term, Applied: s.Applied, Stable: s.Stable,
 		StateDigest: hex.EncodeToString(digest[:]), DigestIndex: index, Starts: s.Starts,
 		Seal: s.SealKind, DiskFree: s.DiskFree, DiskSize: s.DiskTotal, WallOffset: s.ClockAhead.Milliseconds(),

@@ -41,6 +41,10 @@ func statusRows(s *admin.GetStatusResponse) [][]string {
 	if leader == "" {
 		leader = "not known"
 	}
+	account := s.OperatorAccount
+	if account == "" {
+		account = "not known"
+	}
 	tolerance := "not known"
 	if s.Quorum != nil {
 		tolerance = strconv.Itoa(s.Quorum.FailureTolerance)
@@ -53,6 +57,7 @@ func statusRows(s *admin.GetStatusResponse) [][]string {
 		{"Ready", ready},
 		{"Node", s.NodeID},
 		{"Cluster", s.ClusterID},
+		{"Operator account", account},
 		{"Role", s.Role},
 		{"Leader", leader},
 		{"Failure tolerance", tolerance},

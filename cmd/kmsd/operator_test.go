@@ -51,6 +51,7 @@ const uuid = `[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}`
 const wantStatus = `Ready              yes
 Node               NODE
 Cluster            CLUSTER
+Operator account   ACCOUNT
 Role               leader
 Leader             NODE
 Failure tolerance  0
@@ -73,7 +74,7 @@ func TestOperatorCommands(t *testing.T) {
 	n.init()
 	n.serve()
 	n.asRoot()
-	status := strings.NewReplacer("NODE", n.founded.NodeID, "CLUSTER", n.founded.ClusterID).Replace(wantStatus)
+	status := strings.NewReplacer("NODE", n.founded.NodeID, "CLUSTER", n.founded.ClusterID, "ACCOUNT", n.founded.Account).Replace(wantStatus)
 	until(t, "the status of a node that is ready", func() bool { return !strings.Contains(n.ask("status").out, "Ready              no") })
 	n.want(exitOK, status, "", "status")
 	n.want(exitOK, `ID +ROLE +HEALTHY +ADDRESS +API +HEARD +LAG +VERSION\n`+
@@ -113,8 +114,10 @@ func (n *testNode) resetRoot() {
 	if _, err := old.ListKeys(n.t.Context(), &awskms.ListKeysInput{}); outcomeOf(err) != denied {
 		n.t.Errorf("the old credential: %v", err)
 	}
+	// Without --account it is the operator account's, in the question as well.
+	n.want(exitUsage, "", `(?s)All access keys of the root user of account `+n.founded.Account+` end at once\..*\n`, "root-credential", "reset")
 	n.want(exitOK, `Account +`+n.founded.Account+`\nAccess key id +AKIA[A-Z2-7]{16}\nSecret access key +[A-Za-z0-9+/]{40}\n`, "",
-		"root-credential", "reset", "--account", n.founded.Account, "--yes")
+		"root-credential", "reset", "--yes")
 }
 
 // TestOperatorJSON decodes what the commands print for machines.
@@ -194,7 +197,7 @@ func TestOperatorUsage(t *testing.T) {
 	n.want(exitUsage, "", "kmsd: token create: --ttl must be whole seconds between 1s and 24h\n", "token", "create", "--ttl=1500ms")
 	n.want(exitUsage, "", "kmsd: token create: --uses must be between 1 and 100\n", "token", "create", "--uses=101")
 	n.want(exitUsage, "", "kmsd: root-credential reset: --account must be 12 digits\n", "root-credential", "reset", "--account=1")
-	n.want(exitUsage, "", "kmsd: root-credential reset: --account must be 12 digits\n", "root-credential", "reset")
+	n.want(exitFailed, "", none, "root-credential", "reset")
 	n.want(exitUsage, "", `kmsd: expected "<id>"\n`, "remove-peer")
 	n.want(exitFailed, "", "kmsd: the endpoint must look like .*\n", "members", "--endpoint", "kms.example.com")
 }
@@ -209,6 +212,22 @@ func TestOperatorLearnsThatTheOutcomeIsUnknown(t *testing.T) {
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "secret")
 	n.want(exitUnknown, "", "kmsd: it is not known whether the command took effect: .*\n", "token", "create", "--endpoint", lossy.URL)
 	n.want(exitFailed, "", "kmsd: .*EOF\n", "members", "--endpoint", lossy.URL)
+}
+
+// TestResetWithoutAStateToLookInto asks a node that knows no operator account: nothing
+// is reset, whichever account was meant.
+func TestResetWithoutAStateToLookInto(t *testing.T) {
+	stateless := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodGet {
+			t.Errorf("%s %s", r.Method, r.URL)
+		}
+		_, _ = w.Write((&admin.GetStatusResponse{}).AppendJSON(nil))
+	}))
+	defer stateless.Close()
+	n := newTestNode(t, "")
+	t.Setenv("AWS_ACCESS_KEY_ID", "AKIAAAAAAAAAAAAAAAAA")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "secret")
+	n.want(exitFailed, "", "kmsd: the node does not know the operator account yet: give --account\n", "root-credential", "reset", "--yes", "--endpoint", stateless.URL)
 }
 
 func TestConfirmation(t *testing.T) {

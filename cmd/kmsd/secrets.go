@@ -7,6 +7,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/kmsd/kmsd/internal/adminclient"
 	"github.com/kmsd/kmsd/kms"
 	"github.com/kmsd/kmsd/wire"
 	"github.com/kmsd/kmsd/wire/admin"
@@ -76,12 +77,12 @@ type rootCredentialCmd struct {
 type rootResetCmd struct {
 	operator
 	confirmation
-	Account string `required:"" placeholder:"ID" help:"The account: 12 digits. init printed the operator account's."`
+	Account string `placeholder:"ID" help:"The account: 12 digits. Default: the operator account."`
 }
 
 // Validate holds the form of the account.
 func (c *rootResetCmd) Validate() error {
-	if !kms.ValidAccount(c.Account) {
+	if c.Account != "" && !kms.ValidAccount(c.Account) {
 		return errors.New("--account must be 12 digits")
 	}
 	return nil
@@ -92,6 +93,11 @@ func (c *rootResetCmd) Run(ctx context.Context, std *streams) error {
 	client, err := c.client()
 	if err != nil {
 		return err
+	}
+	if c.Account == "" {
+		if c.Account, err = operatorAccount(ctx, client); err != nil {
+			return c.outcome(err)
+		}
 	}
 	if err := c.ask(std, "All access keys of the root user of account "+c.Account+" end at once."); err != nil {
 		return err
@@ -107,6 +113,18 @@ func (c *rootResetCmd) Run(ctx context.Context, std *streams) error {
 		[]string{"Account", key.AccountID}, []string{"Access key id", key.AccessKeyID},
 		[]string{"Secret access key", string(key.SecretAccessKey)},
 	)
+}
+
+// operatorAccount asks the node for the operator account.
+func operatorAccount(ctx context.Context, client *adminclient.Client) (string, error) {
+	s, err := client.Status(ctx)
+	if err == nil && s.OperatorAccount == "" {
+		err = errors.New("the node does not know the operator account yet: give --account")
+	}
+	if err != nil {
+		return "", err
+	}
+	return s.OperatorAccount, nil
 }
 
 // caCmd is "kmsd ca".

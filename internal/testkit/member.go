@@ -65,7 +65,7 @@ func (m *Member) Status(ctx context.Context) (*admin.GetStatusResponse, error) {
 		return nil, err
 	}
 	return &admin.GetStatusResponse{
-		ClusterID: ClusterID, NodeID: MemberID, Release: "test", ClusterVersion: 1, SupportedVersion: 2, Ready: true, Role: admin.RoleLeader,
+		ClusterID: ClusterID, NodeID: MemberID, OperatorAccount: Account, Release: "test", ClusterVersion: 1, SupportedVersion: 2, Ready: true, Role: admin.RoleLeader,
 		LeaderID: MemberID, Term: 3, Applied: 70, Stable: 69, Starts: 2, Seal: "memory", DiskFree: 1 << 30, DiskSize: 1 << 31, WallOffset: -3,
 	}, nil
 }

@@ -14,7 +14,7 @@ func TestAnswers(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	for _, c := range []struct{ op, body, want string }{
-		{"GetStatus", ``, `{"clusterId":"6c2f4d0e-57a5-4c0b-9d1e-1a2b3c4d5e6f","nodeId":"0b9c1f0e-1111-4a4a-8b8b-000000000001","release":"test",
+		{"GetStatus", ``, `{"clusterId":"6c2f4d0e-57a5-4c0b-9d1e-1a2b3c4d5e6f","nodeId":"0b9c1f0e-1111-4a4a-8b8b-000000000001","operatorAccount":"111122223333","release":"test",
 			"clusterVersion":1,"supportedClusterVersion":2,"ready":true,"role":"leader","leaderId":"0b9c1f0e-1111-4a4a-8b8b-000000000001","term":3,"appliedIndex":70,
 			"stableIndex":69,"starts":2,"seal":"memory","diskFreeBytes":1073741824,"diskSizeBytes":2147483648,"wallOffsetMilliseconds":-3}`},
 		{"ListMembers", ``, `{"members":[

@@ -209,7 +209,7 @@ func TestRootCredentialReset(t *testing.T) {
 	old := f.root
 	before := f.everyKMS(f.members)
 	var made struct{ AccountID, AccessKeyID, SecretAccessKey string }
-	f.json(f.members[1].local("root-credential", "reset", "--account", old.AccountID, "--yes", "--json"), &made)
+	f.json(f.members[1].local("root-credential", "reset", "--yes", "--json"), &made)
 	if made.AccountID != old.AccountID || made.AccessKeyID == old.AccessKeyID || made.SecretAccessKey == old.SecretAccessKey {
 		t.Errorf("the reset gave %s of account %s", made.AccessKeyID, made.AccountID)
 	}

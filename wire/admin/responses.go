@@ -20,10 +20,13 @@ const (
 // GetStatusResponse is what a node knows of itself. It is answered by every node
 // that runs, whether it may serve or not.
 type GetStatusResponse struct {
-	ClusterID      string `json:"clusterId"`
-	NodeID         string `json:"nodeId"`
-	Release        string `json:"release"`        // of the binary
-	ClusterVersion uint32 `json:"clusterVersion"` // of the node's state; 0: it has none yet
+	ClusterID string `json:"clusterId"`
+	NodeID    string `json:"nodeId"`
+	// OperatorAccount is the account whose principals may administer the cluster;
+	// absent while the node has no state yet.
+	OperatorAccount string `json:"operatorAccount,omitempty"`
+	Release         string `json:"release"`        // of the binary
+	ClusterVersion  uint32 `json:"clusterVersion"` // of the node's state; 0: it has none yet
 	// SupportedVersion is the highest cluster version that the node supports. The
 	// cluster's follows when every member supports more.
 	SupportedVersion uint32 `json:"supportedClusterVersion"`
