@@ -3,6 +3,7 @@ package service
 import (
 	"cmp"
 
+	"github.com/kmsd/kmsd/fsm"
 	"github.com/kmsd/kmsd/iam"
 	"github.com/kmsd/kmsd/kms"
 )
@@ -132,4 +133,30 @@ func (r *Request) Locks(key *Key, policy *iam.Policy) (bool, error) {
 	r.conditions = conditions{r: r, key: key, own: r.conditions.own}
 	r.asked = iam.Request{Action: "kms:PutKeyPolicy", Resource: key.Key.ARN(), Account: key.Account, Context: &r.conditions}
 	return !iam.AuthorizeKey(subject, &r.asked, policy, false).Allowed, nil
+}
+
+// AllowsRole tells whether the caller may do an action of STS on a role: the role's
+// trust policy decides, and the caller's policies where that names an account (AWS
+// STS: AssumeRole). own has the condition keys that come from the call.
+func (r *Request) AllowsRole(action string, role *fsm.Identity, own func(key string) []string) (bool, error) {
+	subject, err := r.service.subject(r)
+	if err != nil {
+		return false, err
+	}
+	trust, err := r.service.policy(r.View, role.Trust, iam.TrustPolicy)
+	if err != nil {
+		return false, err
+	}
+	r.conditions = conditions{r: r, own: own}
+	r.asked = iam.Request{Action: action, Resource: role.ARN(), Account: role.Account, Context: &r.conditions}
+	return iam.AuthorizeTrust(subject, &r.asked, trust).Allowed, nil
+}
+
+// AttachablePolicy tells whether an account has the managed policy, or AWS manages it.
+func (r *Request) AttachablePolicy(account, arn string) bool {
+	if _, ok := iam.AWSManaged(arn); ok {
+		return true
+	}
+	p, ok := r.View.ManagedPolicy(arn)
+	return ok && p.Account == account
 }

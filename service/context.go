@@ -40,6 +40,8 @@ func (c *conditions) values(name string) []string {
 			return v
 		}
 		return c.r.global(rest, c.key)
+	case "sts":
+		return c.own(name)
 	case "kms":
 		if v := c.own(name); v != nil || c.key == nil {
 			if v == nil && rest == "calleraccount" {

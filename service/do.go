@@ -169,6 +169,9 @@ func (s *Service) check(r *Request, in any) error {
 	if r.Principal.Type == kms.PrincipalLocalOperator && !r.row.Local {
 		return errNoCredentials
 	}
+	if r.Principal.Session != nil && r.Principal.RoleID == "" && r.row.Service == "iam" {
+		return errUnrecognized // without a second factor (AWS STS: GetSessionToken)
+	}
 	if err := r.row.check(in); err != nil {
 		return err
 	}

@@ -70,7 +70,7 @@ func compatibilityTable() string {
 		b.WriteString("| " + op.Name + " | yes | " + where(row) + " | " + strings.Join(row.Actions(), ", ") + " | " + yesNo(row.CrossAccount) + " | " + yesNo(row.HasDryRun) + " |\n")
 	}
 	b.WriteString("\n")
-	for _, row := range slices.Concat(iamapi.Rows()) {
+	for _, row := range slices.Concat(iamapi.Rows(iamapi.Config{})) {
 		b.WriteString("Of " + strings.ToUpper(row.Service) + ": " + row.Name + ".\n")
 	}
 	return b.String()

@@ -1,10 +1,9 @@
 package main
 
 import (
-	"crypto/rand"
-	"encoding/base32"
-	"encoding/base64"
 	"strings"
+
+	"github.com/kmsd/kmsd/service"
 )
 
 // credential is a long-term access key.
@@ -13,14 +12,10 @@ type credential struct{ id, secret string }
 // minSecret is the shortest secret that is accepted from outside, in characters.
 const minSecret = 16
 
-// newCredential draws an access key in AWS's form: "AKIA" and 16 characters of
-// A–Z and 2–7; a secret of 40 characters of the base64 alphabet.
+// newCredential draws a long-term access key.
 func newCredential() credential {
-	var id [10]byte
-	var secret [30]byte
-	rand.Read(id[:])
-	rand.Read(secret[:])
-	return credential{"AKIA" + base32.StdEncoding.EncodeToString(id[:]), base64.StdEncoding.EncodeToString(secret[:])}
+	id, secret := service.NewAccessKey("AKIA")
+	return credential{id, secret}
 }
 
 // validAccessKeyID tells whether s can be an access key id (AWS: AccessKeyId, 16

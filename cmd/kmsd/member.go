@@ -119,7 +119,7 @@ func openMember(ctx context.Context, cfg memberConfig) (_ *member, err error) {
 func (m *member) openAPI(registry *prometheus.Registry) (err error) {
 	cfg := &m.cfg
 	kmsConfig := kmsapi.Config{Keyring: m.node.Keyring(), Materials: kmscrypto.NewMaterialCache(cachedMaterials)}
-	rows := append(kmsapi.Rows(kmsConfig), iamapi.Rows()...)
+	rows := append(kmsapi.Rows(kmsConfig), iamapi.Rows(iamapi.Config{Keyring: m.node.Keyring()})...)
 	rows = append(rows, adminapi.Rows(adminapi.Config{Node: adminNode{m}, Keyring: m.node.Keyring()})...)
 	m.service = service.New(service.Config{
 		Cluster: m.node, Keys: m.node.Keyring(), Trail: m.trail, Rows: rows, Due: kmsapi.Due(kmsConfig), Logger: cfg.log, Now: time.Now,

@@ -66,3 +66,12 @@ func (s *Solo) Known(t testing.TB, who Caller) bool {
 	_, _, ok := session.Secret(who.AccessKey, who.Token)
 	return ok
 }
+
+// SetTrust gives a role a trust policy, in the form in which it is stored.
+func (s *Solo) SetTrust(t testing.TB, id, trust string) {
+	t.Helper()
+	had, _ := s.Machine.View().Identity(id)
+	i := *had
+	i.ModIndex, i.Trust = 0, sha256.Sum256([]byte(trust))
+	s.Apply(t, fsm.SetIdentity{Identity: i, Texts: []string{trust}})
+}

@@ -129,7 +129,7 @@ func (s *Solo) NewServiceWith(change func(*service.Config)) *service.Service {
 	kmsConfig := kmsapi.Config{Keyring: s.Keyring, Materials: crypto.NewMaterialCache(1000)}
 	rows := slices.Concat(
 		kmsapi.Rows(kmsConfig),
-		iamapi.Rows(),
+		iamapi.Rows(iamapi.Config{Keyring: s.Keyring}),
 		adminapi.Rows(adminapi.Config{Node: s.Member, Keyring: s.Keyring}),
 	)
 	logger := s.Logger

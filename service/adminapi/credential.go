@@ -2,9 +2,6 @@ package adminapi
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/base32"
-	"encoding/base64"
 	"fmt"
 
 	"github.com/kmsd/kmsd/fsm"
@@ -14,23 +11,13 @@ import (
 	wire "github.com/kmsd/kmsd/wire/admin"
 )
 
-// newAccessKey draws an access key in AWS's form: "AKIA" and 16 characters of A–Z
-// and 2–7; a secret of 40 characters of the base64 alphabet, 240 bits.
-func newAccessKey() (id, secret string) {
-	var forID [10]byte
-	var forSecret [30]byte
-	_, _ = rand.Read(forID[:]) // never fails: it ends the process instead
-	_, _ = rand.Read(forSecret[:])
-	return "AKIA" + base32.StdEncoding.EncodeToString(forID[:]), base64.StdEncoding.EncodeToString(forSecret[:])
-}
-
 // resetRootCredential gives an account's root user a new access key. The command
 // deletes the old ones, perhaps also the one that signed this call.
 func (a *api) resetRootCredential(_ context.Context, r *service.Request, in *wire.ResetRootCredentialRequest) (fsm.Args, *wire.ResetRootCredentialResponse, error) {
 	if _, ok := r.View.Account(in.AccountID); !ok {
 		return nil, nil, &kms.Error{Code: kms.CodeNotFound, Message: "The account " + in.AccountID + " does not exist."}
 	}
-	id, secret := newAccessKey()
+	id, secret := service.NewAccessKey("AKIA")
 	sealed, term, err := a.seal(id, secret)
 	if err != nil {
 		return nil, nil, fmt.Errorf("sealing a new credential: %w", err)
