@@ -79,6 +79,5 @@ func collectionOf(table uint8) (collection, bool) {
 	if table == 0 || int(table) >= tableCount {
 		return collection{}, false
 	}
-	c := collections[table]
-	return c, c.blank != nil
+	return collections[table], true
 }

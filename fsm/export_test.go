@@ -116,10 +116,8 @@ func (f *FlatKeys) PutKey(k *Key, epoch uint64) {
 // TableSizes returns the number of records by table name, except of number 0.
 func (m *Machine) TableSizes() map[string]int {
 	out := map[string]int{}
-	for i := uint8(1); i < tableCount; i++ {
-		if c, ok := collectionOf(i); ok {
-			out[c.name] = m.published.Load().tables[i].size()
-		}
+	for i := 1; i < tableCount; i++ {
+		out[collections[i].name] = m.published.Load().tables[i].size()
 	}
 	return out
 }
