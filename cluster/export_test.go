@@ -179,3 +179,23 @@ func Serial(t raft.LoopbackTransport) raft.Transport { return serialTransport{t}
 
 // WatchedStore wraps a log as Open does.
 func WatchedStore(l raft.LogStore) raft.LogStore { return &logStore{LogStore: l} }
+
+// RaftDB is the file of Raft's log.
+type RaftDB = raftDB
+
+var (
+	OpenRaftDB   = openRaftDB
+	ErrUncertain = errUncertain
+)
+
+// Used is how many bytes of the file are in use.
+func (s *raftDB) Used() (uint64, error) { return s.used() }
+
+// Rewrite replaces the file. at may be nil.
+func (s *raftDB) Rewrite(ctx context.Context, at func(step string) error) error {
+	if at == nil {
+		at = func(string) error { return nil }
+	}
+	_, err := s.rewrite(ctx, at)
+	return err
+}

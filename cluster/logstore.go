@@ -3,7 +3,6 @@ package cluster
 import (
 	"errors"
 	"fmt"
-	"path/filepath"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -20,23 +19,13 @@ const (
 	hangSteps = 10
 	// storeLock is how long opening waits for another process to leave raft.db. The
 	// data directory's lock is held already, so nobody should be there.
-	storeLock = 5 * time.Second
-	raftDB    = "raft.db"
+	storeLock  = 5 * time.Second
+	raftDBFile = "raft.db"
 )
 
-// openBolt opens Raft's log and its durable variables. Every write is followed by
-// fdatasync before it counts.
-func openBolt(dir string) (*raftboltdb.BoltStore, error) {
-	store, err := raftboltdb.New(boltOptions(dir))
-	if err != nil {
-		return nil, fmt.Errorf("opening %s: %w", raftDB, err)
-	}
-	return store, nil
-}
-
-func boltOptions(dir string) raftboltdb.Options {
+func boltOptions(path string) raftboltdb.Options {
 	return raftboltdb.Options{
-		Path: filepath.Join(dir, raftDB),
+		Path: path,
 		BoltOptions: &bbolt.Options{
 			Timeout:        storeLock,
 			FreelistType:   bbolt.FreelistMapType,

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
-	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 
 	"github.com/kmsd/kmsd/cluster/gossip"
 	"github.com/kmsd/kmsd/cluster/lease"
@@ -66,7 +65,7 @@ type Node struct {
 	stable  watermark // acknowledged
 	fate    *fate
 	raft    *raft.Raft
-	store   *raftboltdb.BoltStore
+	store   *raftDB
 	hub     *hub
 	beats   *rpcPool
 	calls   *rpcPool
@@ -217,7 +216,7 @@ func (n *Node) openIdentity(ctx context.Context) error {
 // openRaft starts Raft over what the directory holds.
 func (n *Node) openRaft() error {
 	var err error
-	if n.store, err = openBolt(n.dir.path(dirRaft)); err != nil {
+	if n.store, err = openRaftDB(n.dir.path(dirRaft)); err != nil {
 		return err
 	}
 	var base raft.LogStore = n.store

@@ -171,6 +171,43 @@ func TestAbortedFileCannotBeCommitted(t *testing.T) {
 	wantNames(t, dir)
 }
 
+func TestReserve(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	path := filepath.Join(dir, "raft.db")
+	if err := durable.WriteFile(path, []byte("old")); err != nil {
+		t.Fatal(err)
+	}
+	first, err := durable.Reserve(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := durable.Reserve(path)
+	if err != nil || first == second {
+		t.Fatalf("got %s, %v twice", second, err)
+	}
+	if got := read(t, first); got != "" {
+		t.Errorf("the new file holds %q", got)
+	}
+	wantMode(t, first, 0o600)
+	if err := os.WriteFile(first, []byte("new"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := durable.Rename(first, path); err != nil {
+		t.Fatal(err)
+	}
+	if err := durable.RemoveTemporary(dir); err != nil {
+		t.Fatal(err)
+	}
+	wantNames(t, dir, "raft.db")
+	if got := read(t, path); got != "new" {
+		t.Errorf("got %q, want %q", got, "new")
+	}
+	if _, err := durable.Reserve(filepath.Join(dir, "absent", "f")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("missing directory: got %v, want fs.ErrNotExist", err)
+	}
+}
+
 func TestRemove(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -31,6 +31,17 @@ func Create(path string) (*File, error) {
 	return &File{tmp: tmp, path: path}, nil
 }
 
+// Reserve makes an empty temporary file beside path and returns its name, for who
+// writes a file by its name and moves it to path with Rename when it is complete
+// and synced. What a crash leaves behind, RemoveTemporary deletes.
+func Reserve(path string) (string, error) {
+	f, err := Create(path)
+	if err != nil {
+		return "", err
+	}
+	return f.tmp.Name(), f.tmp.Close()
+}
+
 // Write appends p.
 func (f *File) Write(p []byte) (int, error) { return f.tmp.Write(p) }
 
