@@ -106,11 +106,21 @@ func (c *MaterialCache) Get(key MaterialKey, open func() (*Material, error)) (*H
 // Purge removes every material of a key: those that no request holds are wiped at
 // once.
 func (c *MaterialCache) Purge(keyID string) {
-	s := c.shard(keyID)
+	c.shard(keyID).purge(func(k MaterialKey) bool { return k.KeyID == keyID })
+}
+
+// PurgeAll is Purge for every key.
+func (c *MaterialCache) PurgeAll() {
+	for i := range c.shards {
+		c.shards[i].purge(func(MaterialKey) bool { return true })
+	}
+}
+
+func (s *cacheShard) purge(which func(MaterialKey) bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for key, element := range s.entries {
-		if key.KeyID == keyID {
+		if which(key) {
 			s.remove(element)
 		}
 	}

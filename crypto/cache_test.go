@@ -125,6 +125,23 @@ func TestCachePurge(t *testing.T) {
 	}
 }
 
+func TestCachePurgeAll(t *testing.T) {
+	t.Parallel()
+	c, o := crypto.NewMaterialCache(1000), &opener{t: t}
+	held := get(t, c, o, crypto.MaterialKey{KeyID: uuidKey})
+	for i := range 200 {
+		get(t, c, o, crypto.MaterialKey{KeyID: keyNumber(i)}).Release()
+	}
+	c.PurgeAll()
+	if c.Len() != 0 || o.unwiped() != 1 {
+		t.Errorf("length %d, %d not wiped; want only the one that is held", c.Len(), o.unwiped())
+	}
+	held.Release()
+	if o.unwiped() != 0 {
+		t.Error("not wiped after the release")
+	}
+}
+
 // A purge while the material is being opened must not leave it in the cache.
 func TestCachePurgeDuringOpen(t *testing.T) {
 	t.Parallel()

@@ -81,6 +81,20 @@ func (c *keyCache) put(id keyID, key signingKey, now time.Time) {
 	sh.keys.Store(&next)
 }
 
+// drop forgets the keys of the shard that del names. Readers may still hold the map
+// that had them: the garbage collector takes it.
+func (sh *keyShard) drop(del func(keyID) bool) {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	old := sh.keys.Load()
+	if old == nil {
+		return
+	}
+	next := maps.Clone(*old)
+	maps.DeleteFunc(next, func(k keyID, _ signingKey) bool { return del(k) })
+	sh.keys.Store(&next)
+}
+
 // clone copies the strings, which are parts of a request's headers: the cache
 // must not keep those in memory.
 func (id keyID) clone() keyID {

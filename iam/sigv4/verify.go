@@ -74,6 +74,19 @@ func (v *Verifier) Verify(s *Signature, r *Request, secret Secret, now time.Time
 	return nil
 }
 
+// Forget drops the signing keys of an access key that is no more. Nobody would be
+// let in by them, because no record names them; now they leave memory, too.
+func (v *Verifier) Forget(accessKeyID string) {
+	v.keys.shard(accessKeyID).drop(func(k keyID) bool { return k.accessKeyID == accessKeyID })
+}
+
+// ForgetAll drops all signing keys.
+func (v *Verifier) ForgetAll() {
+	for i := range v.keys.shards {
+		v.keys.shards[i].drop(func(keyID) bool { return true })
+	}
+}
+
 // Dummy does the work of Verify for an access key that does not exist, so that
 // time does not tell it from one that does, and returns s.Unrecognized().
 func (v *Verifier) Dummy(s *Signature, r *Request, now time.Time) error {

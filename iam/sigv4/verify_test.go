@@ -90,6 +90,44 @@ func TestReplacedSecretIsNotUsed(t *testing.T) {
 	}
 }
 
+func TestForgottenSigningKeys(t *testing.T) {
+	t.Parallel()
+	v := sigv4.NewVerifier(1024)
+	verify := func(accessKeyID string) (opened bool) {
+		t.Helper()
+		g := newSigner()
+		g.keyID = accessKeyID
+		r := g.sign(request(), botocore()...)
+		secret := sigv4.Secret{AccessKeyID: accessKeyID, ModIndex: 7, Open: func() ([]byte, error) {
+			opened = true
+			return []byte(testSecret), nil
+		}}
+		if err := v.Verify(parsed(t, r), r, secret, testTime); err != nil {
+			t.Fatal(err)
+		}
+		return opened
+	}
+	v.Forget("AKIANOBODY")
+	v.ForgetAll()
+	ids := []string{"AKIAFIRST", "AKIASECOND", "AKIATHIRD"}
+	for _, id := range ids {
+		verify(id)
+	}
+	v.Forget("AKIASECOND")
+	if got := sigv4.CachedKeys(v); got != 2 {
+		t.Errorf("%d keys are cached, want 2", got)
+	}
+	for _, id := range ids {
+		if got, want := verify(id), id == "AKIASECOND"; got != want {
+			t.Errorf("%s: opened %v, want %v", id, got, want)
+		}
+	}
+	v.ForgetAll()
+	if got := sigv4.CachedKeys(v); got != 0 {
+		t.Errorf("%d keys are cached, want none", got)
+	}
+}
+
 func TestWrongSignaturesAreNotCached(t *testing.T) {
 	t.Parallel()
 	v, c := sigv4.NewVerifier(1024), &counted{}
