@@ -62,11 +62,18 @@ type hooks struct {
 	promote time.Duration         // instead of promoteAfter
 	drain   time.Duration         // instead of leaveDrain
 	lonely  time.Duration         // instead of lonely
+	purge   purgeHooks
 	disk    func() diskSpace
 	// versions replaces what the build supports.
 	versions versions
 	// transport replaces the network's.
 	transport func(nodeID string) raftTransport
+}
+
+type purgeHooks struct {
+	every, look, retry, patience time.Duration // instead of the constants
+	// at runs after each step of a purge; an error ends it there.
+	at func(step string) error
 }
 
 func (c *Config) validate() error {
@@ -106,6 +113,7 @@ func (h *hooks) complete(c *Config) {
 	for d, standard := range map[*time.Duration]time.Duration{
 		&h.hang: storeHang, &h.hash: hashEvery, &h.renew: renewEvery,
 		&h.promote: promoteAfter, &h.drain: leaveDrain, &h.lonely: lonely,
+		&h.purge.every: purgeEvery, &h.purge.look: purgeLook, &h.purge.retry: purgeRetry, &h.purge.patience: purgePatience,
 	} {
 		if *d == 0 {
 			*d = standard
@@ -113,6 +121,9 @@ func (h *hooks) complete(c *Config) {
 	}
 	if h.versions.newest == 0 {
 		h.versions = ofBuild
+	}
+	if h.purge.at == nil {
+		h.purge.at = func(string) error { return nil }
 	}
 	if h.disk == nil {
 		h.disk = func() diskSpace { return statDisk(c.DataDir) }

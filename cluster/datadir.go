@@ -34,6 +34,7 @@ const (
 	fileJoined    = "joined"       // empty; until the node has the cluster's state
 	filePending   = "join.json"    // a join that is under way
 	fileGossip    = "gossip.keys"  // gossip's keys, until the node has the cluster's state
+	fileErased    = "erased.json"  // how far the disk is clear of destroyed secrets
 	fileRemoved   = "REMOVED"
 	dirTLS        = "tls"
 	dirSeal       = "seal"

@@ -54,6 +54,18 @@ func testVersions(oldest, newest uint32) versions {
 	}}
 }
 
+// SetPurge sets how often a node looks for what was destroyed, and how often it
+// clears its disk; 0 for what they are.
+func (c *Config) SetPurge(look, every time.Duration) {
+	c.hooks.purge.look, c.hooks.purge.every = look, every
+}
+
+// SetPurgeRetry sets how long a node waits after an attempt that failed.
+func (c *Config) SetPurgeRetry(d time.Duration) { c.hooks.purge.retry = d }
+
+// SetPurgeStep sets what runs after every step of clearing the disk.
+func (c *Config) SetPurgeStep(f func(step string) error) { c.hooks.purge.at = f }
+
 // SetDisk replaces the measurement of the disk.
 func (c *Config) SetDisk(f func() (free, total uint64)) {
 	c.hooks.disk = func() diskSpace {
@@ -120,6 +132,7 @@ func Handshake(ctx context.Context, addr string, c *trust.Credentials, nodeID st
 	return err
 }
 
+func (n *Node) Log() raft.LogStore       { return n.logs }
 func (n *Node) Raft() *raft.Raft         { return n.raft }
 func (n *Node) Machine() *fsm.Machine    { return n.machine }
 func (n *Node) Applied() uint64          { return n.applied.Load() }
@@ -179,6 +192,9 @@ func Serial(t raft.LoopbackTransport) raft.Transport { return serialTransport{t}
 
 // WatchedStore wraps a log as Open does.
 func WatchedStore(l raft.LogStore) raft.LogStore { return &logStore{LogStore: l} }
+
+// PurgeHour numbers the hours of the node, whose beginnings are spread.
+func (n *Node) PurgeHour(t time.Time) int64 { return (&purger{n: n}).hour(t) }
 
 // RaftDB is the file of Raft's log.
 type RaftDB = raftDB

@@ -64,10 +64,11 @@ type testCluster struct {
 
 	skips atomic.Int64 // how often a leader went on without a member
 
-	mu    sync.Mutex
-	addrs map[string]string          // guarded by mu
-	cut   map[string]bool            // guarded by mu; these find nobody and nobody finds them
-	after func(*cluster.Node, error) // guarded by mu; runs when a call was executed
+	mu     sync.Mutex
+	addrs  map[string]string            // guarded by mu
+	cut    map[string]bool              // guarded by mu; these find nobody and nobody finds them
+	after  func(*cluster.Node, error)   // guarded by mu; runs when a call was executed
+	erased func(node int, ids []string) // guarded by mu; is told what the handlers are
 }
 
 func testLog(t *testing.T, node int) *slog.Logger {
@@ -172,9 +173,12 @@ func (c *testCluster) start(i int) *cluster.Node {
 	c.addrs[n.ID()] = n.Addr().String()
 	c.mu.Unlock()
 	c.nodes[i] = n
-	n.Serve(cluster.Handlers{Execute: func(ctx context.Context, call []byte) ([]byte, uint64, error) {
-		return c.execute(ctx, n, string(call))
-	}})
+	n.Serve(cluster.Handlers{
+		Execute: func(ctx context.Context, call []byte) ([]byte, uint64, error) {
+			return c.execute(ctx, n, string(call))
+		},
+		Erased: func(ids []string) { c.noteErased(i, ids) },
+	})
 	return n
 }
 
@@ -229,6 +233,20 @@ func (c *testCluster) afterExecute(f func(n *cluster.Node, err error)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.after = f
+}
+
+func (c *testCluster) onErased(f func(node int, ids []string)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.erased = f
+}
+
+func (c *testCluster) noteErased(i int, ids []string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.erased != nil {
+		c.erased(i, ids)
+	}
 }
 
 // stop stops a node gracefully.

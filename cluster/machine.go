@@ -31,6 +31,7 @@ type applier struct {
 	fate    *fate
 	builds  *versions
 	applied func(index uint64) // tells that index is published
+	erased  func(ids []string) // tells whose secrets are destroyed; nil: nobody knows whose
 
 	terms    []*fsm.KeyringTerm // those that the keyring has loaded
 	installs int                // snapshots restored since the last entry
@@ -99,14 +100,19 @@ func (a *applier) flush(b *batch, answers []any) {
 		return
 	}
 	a.installs = 0
+	var erased []string
 	for i, result := range a.machine.ApplyBatch(b.indexes, b.cmds) {
 		out := answers[b.positions[i]].(*outcome)
 		out.result, out.fatal = result, result.Fatal
+		erased = append(erased, result.Erased...)
 		if result.Fatal != nil {
 			a.fate.fail(ExitUndecodable, result.Fatal)
 		}
 	}
 	*b = batch{}
+	if len(erased) > 0 {
+		a.erased(erased)
+	}
 	if err := a.sync(); err != nil {
 		a.fate.fail(ExitUndecodable, err)
 	}
@@ -192,6 +198,7 @@ func (a *applier) Restore(r io.ReadCloser) error {
 		a.fate.fail(ExitUndecodable, err)
 		return err
 	}
+	a.erased(nil)
 	a.applied(a.machine.Index())
 	return nil
 }

@@ -22,6 +22,7 @@ type metrics struct {
 	beatTime    prometheus.Histogram
 	alone       prometheus.Counter
 	retries     prometheus.Counter
+	purges      *prometheus.CounterVec
 }
 
 func newMetrics(n *Node, r prometheus.Registerer) (*metrics, error) {
@@ -52,6 +53,10 @@ func newMetrics(n *Node, r prometheus.Registerer) (*metrics, error) {
 			Name: "kmsd_cluster_forward_retries_total",
 			Help: "Attempts to have the leader execute a call that brought no answer.",
 		}),
+		purges: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "kmsd_cluster_purges_total",
+			Help: "Attempts to clear the disk of secrets that were destroyed: done, failed, or postponed.",
+		}, []string{"result"}),
 	}
 	return m, m.register(n)
 }
@@ -64,7 +69,7 @@ func (m *metrics) register(n *Node) error {
 		return nil
 	}
 	for _, c := range []prometheus.Collector{
-		m.proposals, m.proposeTime, m.beats, m.beatTime, m.alone, m.retries,
+		m.proposals, m.proposeTime, m.beats, m.beatTime, m.alone, m.retries, m.purges,
 		gauge("kmsd_cluster_leader", "1 while this node leads an open term.", n.leadsGauge),
 		gauge("kmsd_cluster_failure_tolerance", "On the leader, how many more voters may fail before the cluster stops; -1 on other nodes.", n.toleranceGauge),
 		gauge("kmsd_cluster_ready", "1 while this node may serve reads.", n.readyGauge),
@@ -75,6 +80,8 @@ func (m *metrics) register(n *Node) error {
 			func() float64 { return float64(n.stable.Load()) }),
 		gauge("kmsd_cluster_keyring_seals", "Seals by this process under the keyring's current term.",
 			func() float64 { return float64(n.keyring.Seals()) }),
+		gauge("kmsd_cluster_destroyed_secrets_on_disk_seconds",
+			"How long ago the first secret was destroyed that this node's disk may still hold; 0 when it holds none.", n.stainSeconds),
 	} {
 		if err := m.registerer.Register(c); err != nil {
 			m.unregister()

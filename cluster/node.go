@@ -38,6 +38,11 @@ type Handlers struct {
 	// must return soon after ctx ends. opened is the index of the entry that opened
 	// the term: every command before it is of an earlier term. nil for none.
 	Lead func(ctx context.Context, opened uint64)
+	// Erased tells that the secrets of these keys and access keys were destroyed, so
+	// that nothing of them stays in memory; nil for all that is not in the state any
+	// more, whatever it is. It is called once the state without them is published, and
+	// must not block. nil for none.
+	Erased func(ids []string)
 }
 
 // A Node is one running member of a cluster. Its methods are safe for concurrent
@@ -66,6 +71,8 @@ type Node struct {
 	fate    *fate
 	raft    *raft.Raft
 	store   *raftDB
+	logs    raft.LogStore // store, watched and cached, as Raft uses it
+	snaps   raft.SnapshotStore
 	hub     *hub
 	beats   *rpcPool
 	calls   *rpcPool
@@ -76,8 +83,9 @@ type Node struct {
 	work      sync.WaitGroup // what runs until ctx ends
 	drained   chan struct{}  // closed when Raft has stopped
 	drain     sync.WaitGroup
-	proposals gate // commands whose proposer waits
-	futures   gate // Raft's futures that are not answered
+	erasures  chan struct{} // wakes who clears the disk
+	proposals gate          // commands whose proposer waits
+	futures   gate          // Raft's futures that are not answered
 	closing   atomic.Bool
 	contact   chan struct{} // closed at the first contact with a leader
 	contacted sync.Once
@@ -96,10 +104,11 @@ type Node struct {
 	hints     atomic.Pointer[gossip.Gossip] // nil while there is none
 	median    atomic.Pointer[clockReading]  // of the members' wall clocks; nil: not known
 	space     atomic.Pointer[diskSpace]
-	departing sync.Mutex  // held by Leave
-	draining  atomic.Bool // it serves, but says that it is not ready
-	leaving   atomic.Bool // it serves nothing more
-	left      atomic.Bool // its keys and its log are erased at the end
+	stain     atomic.Pointer[Stain] // nil: the disk is clear of destroyed secrets, as far as is known
+	departing sync.Mutex            // held by Leave
+	draining  atomic.Bool           // it serves, but says that it is not ready
+	leaving   atomic.Bool           // it serves nothing more
+	left      atomic.Bool           // its keys and its log are erased at the end
 
 	transferring atomic.Int64 // boot time in ns since which Raft says so; 0: it does not
 	lead         atomic.Pointer[leadership]
@@ -130,7 +139,7 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 	n := &Node{
 		cfg: cfg, log: cfg.Logger, clock: cfg.Clock, dir: dataDir(cfg.DataDir), lock: lock,
 		machine: fsm.New(), drained: make(chan struct{}), served: make(chan struct{}),
-		contact: make(chan struct{}), caught: make(chan struct{}),
+		contact: make(chan struct{}), caught: make(chan struct{}), erasures: make(chan struct{}, 1),
 		strangers: newLimiter(),
 	}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
@@ -176,6 +185,7 @@ func (n *Node) open(ctx context.Context) error {
 	n.work.Go(n.greet)
 	n.work.Go(n.watchBelonging)
 	n.work.Go(n.watchMachine)
+	n.work.Go(n.purging)
 	if n.cfg.Gossip {
 		n.work.Go(n.gossiping)
 	}
@@ -186,7 +196,7 @@ func (n *Node) open(ctx context.Context) error {
 // openIdentity reads who this node is, and the keys.
 func (n *Node) openIdentity(ctx context.Context) error {
 	err := errors.Join(durable.RemoveTemporary(string(n.dir)),
-		durable.RemoveTemporary(n.dir.path("tls")), durable.RemoveTemporary(n.dir.path("seal")))
+		durable.RemoveTemporary(n.dir.path(dirTLS)), durable.RemoveTemporary(n.dir.path(dirSeal)), n.dir.clearRaft())
 	if err != nil {
 		return err
 	}
@@ -215,28 +225,14 @@ func (n *Node) openIdentity(ctx context.Context) error {
 
 // openRaft starts Raft over what the directory holds.
 func (n *Node) openRaft() error {
-	var err error
-	if n.store, err = openRaftDB(n.dir.path(dirRaft)); err != nil {
-		return err
-	}
-	var base raft.LogStore = n.store
-	if n.cfg.hooks.store != nil {
-		base = n.cfg.hooks.store(base)
-	}
-	watched := &logStore{LogStore: base, leads: func() bool { return n.lead.Load() != nil }, fail: n.fate.fail, hang: n.cfg.hooks.hang}
-	logs, err := raft.NewLogCache(raftCache, watched)
-	if err != nil {
-		return err
-	}
 	notify := make(chan bool)
 	config := n.raftConfig(notify)
-	snaps, err := raft.NewFileSnapshotStoreWithLogger(n.dir.path(dirRaft), raftSnapshots, config.Logger)
-	if err != nil {
+	if err := n.openStores(config); err != nil {
 		return err
 	}
 	stable := &stableStore{n.store, n.fate.fail}
 	transport := n.transport(config)
-	founding, err := n.bootstrap(config, logs, stable, snaps, transport)
+	founding, err := n.bootstrap(config, n.logs, stable, n.snaps, transport)
 	if err != nil {
 		return errors.Join(err, transport.Close())
 	}
@@ -246,12 +242,32 @@ func (n *Node) openRaft() error {
 		first.HeartbeatTimeout *= raftPatience
 		first.ElectionTimeout *= raftPatience
 	}
-	n.raft, err = raft.NewRaft(&first, n.applier(), logs, stable, snaps, transport)
+	n.raft, err = raft.NewRaft(&first, n.applier(), n.logs, stable, n.snaps, transport)
 	if err != nil {
 		return errors.Join(err, transport.Close())
 	}
 	n.work.Go(func() { n.losePatience(config) })
 	return nil
+}
+
+// openStores opens the log and the snapshots.
+func (n *Node) openStores(config *raft.Config) (err error) {
+	if n.store, err = openRaftDB(n.dir.path(dirRaft)); err != nil {
+		return err
+	}
+	var base raft.LogStore = n.store
+	if n.cfg.hooks.store != nil {
+		base = n.cfg.hooks.store(base)
+	}
+	watched := &logStore{LogStore: base, leads: func() bool { return n.lead.Load() != nil }, fail: n.fate.fail, hang: n.cfg.hooks.hang}
+	if n.logs, err = raft.NewLogCache(raftCache, watched); err != nil {
+		return err
+	}
+	n.snaps, err = raft.NewFileSnapshotStoreWithLogger(n.dir.path(dirRaft), raftSnapshots, config.Logger)
+	if err != nil {
+		return err
+	}
+	return n.checkLog()
 }
 
 // losePatience sets Raft's timeouts to what they are once a leader is known.
@@ -299,7 +315,26 @@ func (n *Node) transport(config *raft.Config) raftTransport {
 }
 
 func (n *Node) applier() *applier {
-	return &applier{machine: n.machine, keyring: n.keyring, fate: n.fate, builds: n.versions(), applied: n.onApplied}
+	return &applier{
+		machine: n.machine, keyring: n.keyring, fate: n.fate, builds: n.versions(), applied: n.onApplied,
+		erased: func(ids []string) {
+			n.forgetErased(ids)
+			nudge(n.erasures)
+		},
+	}
+}
+
+// forgetErased has what was destroyed dropped from memory. Before Serve nothing of
+// it is there.
+func (n *Node) forgetErased(ids []string) {
+	select {
+	case <-n.served:
+	default:
+		return
+	}
+	if n.handlers.Erased != nil {
+		n.handlers.Erased(ids)
+	}
 }
 
 // onApplied tells everybody that the machine has published index.
@@ -333,7 +368,7 @@ func (n *Node) bootstrap(config *raft.Config, logs raft.LogStore, stable raft.St
 	case joining:
 		return false, nil // a leader will add it and send the configuration
 	case !fresh:
-		return false, errors.New("the Raft log is missing: this member's directory must be wiped and the node joined anew")
+		return false, fmt.Errorf("the Raft log is missing: %w", errWipe)
 	case !n.file.Bootstrap:
 		return true, nil // the first node will bring the configuration
 	}

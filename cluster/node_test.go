@@ -280,29 +280,32 @@ func TestTwoClustersDoNotMix(t *testing.T) {
 	}
 }
 
+// gather returns the first value of every metric.
+func gather(t *testing.T, reg *prometheus.Registry) map[string]float64 {
+	t.Helper()
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]float64{}
+	for _, f := range families {
+		m := f.GetMetric()[0]
+		got[f.GetName()] = m.GetGauge().GetValue() + m.GetCounter().GetValue() + float64(m.GetHistogram().GetSampleCount())
+	}
+	return got
+}
+
 func TestMetrics(t *testing.T) {
 	t.Parallel()
 	reg := prometheus.NewRegistry()
 	c := newCluster(t, 1, func(_ int, cfg *cluster.Config) { cfg.Registerer = reg })
 	c.ready()
 	c.forward(0)
-	got := func() map[string]float64 {
-		families, err := reg.Gather()
-		if err != nil {
-			t.Fatal(err)
-		}
-		out := map[string]float64{}
-		for _, f := range families {
-			m := f.GetMetric()[0]
-			out[f.GetName()] = m.GetGauge().GetValue() + m.GetCounter().GetValue() + float64(m.GetHistogram().GetSampleCount())
-		}
-		return out
-	}
 	for _, name := range []string{
 		"kmsd_cluster_leader", "kmsd_cluster_ready", "kmsd_cluster_term", "kmsd_cluster_applied_index",
 		"kmsd_cluster_stable_index", "kmsd_cluster_proposals_total", "kmsd_cluster_propose_seconds",
 	} {
-		until(t, name+" is more than 0", func() bool { return got()[name] > 0 })
+		until(t, name+" is more than 0", func() bool { return gather(t, reg)[name] > 0 })
 	}
 	c.stop(0)
 	c.start(0) // registers again

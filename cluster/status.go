@@ -37,6 +37,8 @@ type Status struct {
 	ClockAhead time.Duration
 	// CertificateEnds is when the node's certificate for the cluster port ends.
 	CertificateEnds time.Time
+	// Stain is nil while the disk is clear of secrets that were destroyed.
+	Stain *Stain
 	// Members are what the leader knows of the others; nil on other nodes. Times are
 	// on the leader's boot clock.
 	Members []lease.Member
@@ -50,6 +52,7 @@ func (n *Node) Status() Status {
 		Applied: n.applied.Load(), Stable: n.stable.Load(), Starts: n.inc, NotReady: n.Ready(), Supports: n.versions().newest,
 		Address: n.cfg.Advertise, APIAddress: n.cfg.APIAddress, SealKind: n.cfg.Seal.Kind(),
 		DiskFree: disk.free, DiskTotal: disk.total, ClockAhead: n.skew(), CertificateEnds: n.creds.Load().NotAfter(),
+		Stain: n.stain.Load(),
 	}
 	if meta := n.machine.View().Meta(); meta != nil {
 		s.ClusterVersion, s.OperatorAccount = meta.ClusterVersion, meta.OperatorAccount

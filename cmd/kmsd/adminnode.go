@@ -45,6 +45,9 @@ func (n adminNode) Status(ctx context.Context) (*admin.GetStatusResponse, error)
 		out.Role = admin.RoleLeader
 	}
 	n.place(ctx, out)
+	if s.Stain != nil {
+		out.DestroyedSecrets = &admin.DestroyedSecrets{Index: s.Stain.Index, Since: s.Stain.Since.UTC()}
+	}
 	if err := n.service.Ready(ctx); err != nil {
 		out.NotReady = append(out.NotReady, err.Error())
 	}
@@ -88,6 +91,9 @@ func (n adminNode) warn(s *cluster.Status) []string {
 	}
 	if !s.CertificateEnds.IsZero() && time.Until(s.CertificateEnds) < endingCertificate {
 		out = append(out, "the node's certificate ends "+s.CertificateEnds.UTC().Format(time.RFC3339)+" and was not renewed")
+	}
+	if s.Stain != nil && time.Since(s.Stain.Since) > cluster.PurgeLimit {
+		out = append(out, "secrets that were destroyed "+s.Stain.Since.UTC().Format(time.RFC3339)+" may still be on the disk: the log says why")
 	}
 	return out
 }

@@ -76,10 +76,13 @@ type member struct {
 	node    *cluster.Node
 	trail   *audit.Log
 	service *service.Service
-	source  *apitls.Source // of the API's certificate; nil for plain HTTP
-	api     *httpapi.Server
-	metrics *http.Server
-	admin   *net.UnixListener // nil without an admin socket
+	// materials and verifier keep opened secrets in memory.
+	materials *kmscrypto.MaterialCache
+	verifier  *sigv4.Verifier
+	source    *apitls.Source // of the API's certificate; nil for plain HTTP
+	api       *httpapi.Server
+	metrics   *http.Server
+	admin     *net.UnixListener // nil without an admin socket
 
 	draining atomic.Bool // load balancers are told to go elsewhere
 	served   sync.WaitGroup
@@ -89,7 +92,10 @@ type member struct {
 
 // openMember opens the node in a data directory. serve must follow.
 func openMember(ctx context.Context, cfg memberConfig) (_ *member, err error) {
-	m := &member{cfg: cfg, failed: make(chan error, 1)}
+	m := &member{
+		cfg: cfg, failed: make(chan error, 1),
+		materials: kmscrypto.NewMaterialCache(cachedMaterials), verifier: sigv4.NewVerifier(cachedSigningKeys),
+	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.node, err = cluster.Open(ctx, cluster.Config{
@@ -118,7 +124,7 @@ func openMember(ctx context.Context, cfg memberConfig) (_ *member, err error) {
 // openAPI makes the service and the servers in front of it.
 func (m *member) openAPI(registry *prometheus.Registry) (err error) {
 	cfg := &m.cfg
-	kmsConfig := kmsapi.Config{Keyring: m.node.Keyring(), Materials: kmscrypto.NewMaterialCache(cachedMaterials)}
+	kmsConfig := kmsapi.Config{Keyring: m.node.Keyring(), Materials: m.materials}
 	rows := append(kmsapi.Rows(kmsConfig), iamapi.Rows(iamapi.Config{Keyring: m.node.Keyring()})...)
 	rows = append(rows, adminapi.Rows(adminapi.Config{Node: adminNode{m}, Keyring: m.node.Keyring()})...)
 	m.service = service.New(service.Config{
@@ -137,7 +143,7 @@ func (m *member) openAPI(registry *prometheus.Registry) (err error) {
 		admin = httpapi.WrapAdmin(m.service)
 	}
 	m.api, err = httpapi.New(httpapi.Config{
-		Backend: httpapi.Wrap(m.service), Verifier: sigv4.NewVerifier(cachedSigningKeys), Logger: cfg.log, Registerer: registry,
+		Backend: httpapi.Wrap(m.service), Verifier: m.verifier, Logger: cfg.log, Registerer: registry,
 		Admin: admin, TLS: secured, ProxyCIDRs: cfg.proxies,
 	})
 	if err != nil {
@@ -175,7 +181,7 @@ func (m *member) apiKey() ([]byte, error) {
 // serve starts the listeners and returns. What it starts ends with stop, not with
 // ctx.
 func (m *member) serve(ctx context.Context) {
-	m.node.Serve(cluster.Handlers{Execute: m.service.Execute, Lead: m.service.Lead})
+	m.node.Serve(cluster.Handlers{Execute: m.service.Execute, Lead: m.service.Lead, Erased: m.forget})
 	ctx, m.ending = context.WithCancel(context.WithoutCancel(ctx))
 	m.served.Go(func() { m.service.GatherUsage(ctx) })
 	if m.source != nil {
@@ -192,6 +198,19 @@ func (m *member) serve(ctx context.Context) {
 			m.note(err)
 		}
 	})
+}
+
+// forget drops the opened secrets of keys and access keys that were destroyed; nil
+// for all that are not there any more, which are dropped with all others.
+func (m *member) forget(ids []string) {
+	if ids == nil {
+		m.materials.PurgeAll()
+		m.verifier.ForgetAll()
+	}
+	for _, id := range ids {
+		m.materials.Purge(id)
+		m.verifier.Forget(id)
+	}
 }
 
 // note keeps the first error.

@@ -74,6 +74,9 @@ func statusRows(s *admin.GetStatusResponse) [][]string {
 	if !s.CertificateExpires.IsZero() {
 		rows = append(rows, []string{"Certificate until", s.CertificateExpires.UTC().Format(time.RFC3339)})
 	}
+	if d := s.DestroyedSecrets; d != nil {
+		rows = append(rows, []string{"Destroyed secrets", "on the disk, sealed, since " + d.Since.UTC().Format(time.RFC3339)})
+	}
 	for _, w := range s.Warnings {
 		rows = append(rows, []string{"Warning", w})
 	}

@@ -56,6 +56,18 @@ type GetStatusResponse struct {
 	WallOffset int64 `json:"wallOffsetMilliseconds"`
 	// CertificateExpires is the end of the node certificate's life.
 	CertificateExpires time.Time `json:"certificateExpires,omitzero"`
+	// DestroyedSecrets is absent while the node's disk is clear of what was destroyed.
+	DestroyedSecrets *DestroyedSecrets `json:"destroyedSecretsOnDisk,omitempty"`
+}
+
+// DestroyedSecrets tells that a node's disk may still hold, sealed, the material of
+// keys and the secrets of access keys that were destroyed. It is cleared within a
+// day.
+type DestroyedSecrets struct {
+	// Index is the log index of the last command that destroyed secrets.
+	Index uint64 `json:"index"`
+	// Since is when the first of them was destroyed.
+	Since time.Time `json:"since"`
 }
 
 // Member is a member of the cluster.
