@@ -124,8 +124,12 @@ func jsDataKeys(t *testing.T, p *javascript, key string) {
 	shape := object{"CiphertextBlob": packedBytes, "Plaintext": packedBytes, "KeyId": keyARN(p.region, key), "KeyMaterialId": materialID}
 	made := p.kms(t, 2, "GenerateDataKey", object{"KeyId": key, "KeySpec": "AES_256"})
 	expect(t, "GenerateDataKey", shape, made)
-	last := object{"Operation": "GenerateDataKey", "Timestamp": packedTime, "CloudTrailEventId": uuid, "KmsRequestId": uuid}
-	expect(t, "GetKeyLastUsage", jsLastUsage(key, last), p.kms(t, 2, "GetKeyLastUsage", object{"KeyId": keyARN(p.region, key)}))
+	if last := p.kms(t, 2, "GetKeyLastUsage", object{"KeyId": keyARN(p.region, key)}); p.at.endpoints[1] != p.at.endpoints[2] {
+		// Only the node that served a call knows of it at once; behind one address
+		// another one may answer.
+		want := object{"Operation": "GenerateDataKey", "Timestamp": packedTime, "CloudTrailEventId": uuid, "KmsRequestId": uuid}
+		expect(t, "GetKeyLastUsage", jsLastUsage(key, want), last)
+	}
 	if got := size(made["Plaintext"]); got != 32 {
 		t.Fatalf("GenerateDataKey made %d bytes, want 32", got)
 	}
