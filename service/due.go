@@ -54,11 +54,17 @@ type dueLoop struct {
 	held map[*fsm.Key]time.Time
 }
 
-// workDue does what is due until ctx ends.
+// workDue does what is due until ctx ends. After a failure it waits, whatever is
+// written meanwhile.
 func (s *Service) workDue(ctx context.Context) {
 	d := &dueLoop{Service: s, held: map[*fsm.Key]time.Time{}}
 	for wait(ctx, duePause) {
-		timer := time.NewTimer(d.round(ctx))
+		again, ok := d.round(ctx)
+		if !ok {
+			wait(ctx, dueRetry)
+			continue
+		}
+		timer := time.NewTimer(again)
 		select {
 		case <-ctx.Done():
 		case <-timer.C:
@@ -68,25 +74,26 @@ func (s *Service) workDue(ctx context.Context) {
 	}
 }
 
-// round does a batch of every kind of work and returns when to look again.
-func (d *dueLoop) round(ctx context.Context) time.Duration {
+// round does a batch of every kind of work and returns when to look again; ok is
+// false when this node or the cluster could not go on.
+func (d *dueLoop) round(ctx context.Context) (again time.Duration, ok bool) {
 	for key, until := range d.held {
 		if time.Now().After(until) {
 			delete(d.held, key)
 		}
 	}
-	again := d.duePoll
+	again = d.duePoll
 	for _, work := range d.due {
 		next, err := d.batch(ctx, work)
 		if err != nil {
 			if ctx.Err() == nil {
 				d.log.Warn("work that is due was not done", "event", work.Event, "error", err)
 			}
-			return min(again, dueRetry)
+			return 0, false
 		}
 		again = min(again, next)
 	}
-	return again
+	return again, true
 }
 
 // batch does one kind of work on the next keys and returns when there is more. The
