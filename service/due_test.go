@@ -470,7 +470,7 @@ func TestLeaderDiesBeforeTheRecord(t *testing.T) {
 		s.Trail.Fault = func(*audit.Record) error { return errBroken }
 		s.Advance(90 * day)
 		stop := leads(t, s, s.Service)
-		time.Sleep(time.Second)
+		time.Sleep(10 * time.Second)
 		synctest.Wait()
 		stop()
 		if len(s.Events(t, "RotateKey"))+len(s.Events(t, "DeleteKey")) != 0 {
