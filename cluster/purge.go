@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -29,8 +27,6 @@ const (
 	purgePatience = 12 * time.Hour
 	// PurgeLimit is the time in which every node that runs has cleared its disk.
 	PurgeLimit = 24 * time.Hour
-	// cutBatch is how many log entries are deleted at a time.
-	cutBatch = 1024
 )
 
 // purgeFile is erased.json.
@@ -68,7 +64,7 @@ func (n *Node) purging() {
 	tick := time.NewTicker(n.cfg.hooks.purge.look)
 	defer tick.Stop()
 	for {
-		if err := p.look(n.ctx); err != nil && n.ctx.Err() == nil {
+		if err := p.look(n.ctx); err != nil && n.ctx.Err() == nil && !n.closing.Load() {
 			p.failed(err)
 		}
 		select {
@@ -251,23 +247,6 @@ func (n *Node) lagging(index uint64) string {
 	return ""
 }
 
-// purgeSpace is how many bytes may be written before anything is removed: a copy of
-// the log, and snapshots.
-func (n *Node) purgeSpace() (uint64, error) {
-	states, err := filepath.Glob(n.dir.path(dirSnapshots + "/*/state.bin"))
-	if err != nil {
-		return 0, err
-	}
-	var largest uint64
-	for _, path := range states {
-		if info, err := os.Stat(path); err == nil { // Raft removes old ones
-			largest = max(largest, uint64(info.Size()))
-		}
-	}
-	used, err := n.store.used()
-	return used + raftSnapshots*largest, err
-}
-
 // purge clears the disk of everything older than index. Each step may be the last
 // one before a crash: what is deleted is no longer needed by then, and the next
 // attempt begins anew.
@@ -295,54 +274,6 @@ func (p *purger) purge(ctx context.Context, index uint64) error {
 	n.metrics.purges.WithLabelValues("done").Inc()
 	n.log.Info("the disk is clear of the secrets that were destroyed", "up_to_index", index,
 		"took", n.clock.Boot()-start, "writes_paused", pause)
-	return nil
-}
-
-// coverBySnapshots sees to it that all the snapshots which Raft keeps are of index
-// or later and can be read: the log before index is then needed by nobody here, and
-// one snapshot may be lost.
-func (n *Node) coverBySnapshots(ctx context.Context, index uint64) error {
-	for range 2 * raftSnapshots {
-		good, err := n.intact(index)
-		if err != nil || len(good) >= raftSnapshots {
-			return err
-		}
-		// Raft names a snapshot by term, index and the millisecond.
-		sleep(ctx, 2*time.Millisecond)
-		if err := n.takeSnapshot(ctx); err != nil {
-			return fmt.Errorf("taking a snapshot: %w", err)
-		}
-	}
-	return errors.New("snapshots are damaged as soon as they are written")
-}
-
-// dropSnapshotsBefore removes what is older than index. Raft removes most of it
-// itself, but nothing that it cannot read.
-func (n *Node) dropSnapshotsBefore(index uint64) error {
-	names, err := n.dir.snapshotsBefore(index)
-	if err != nil {
-		return err
-	}
-	return n.dir.dropSnapshots(names)
-}
-
-// cutLog deletes the entries before index. A snapshot has them, and index itself is
-// applied, so that Raft never asks for them here: the entry that it may ask a
-// follower for to compare terms is the last one that is applied, or a later one. A
-// member that lacks them gets a snapshot.
-//
-// Raft itself deletes from the log's beginning in the same way and from another
-// goroutine than the one that appends.
-func (n *Node) cutLog(index uint64) error {
-	first, last, err := bounds(n.logs)
-	if err != nil {
-		return err
-	}
-	for last = min(last, index-1); first <= last; first += cutBatch {
-		if err := n.logs.DeleteRange(first, min(last, first+cutBatch-1)); err != nil {
-			return err
-		}
-	}
 	return nil
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/kmsd/kmsd/cluster"
+	"github.com/kmsd/kmsd/fsm"
 )
 
 // TestOneRewritingAnHour: erasures are gathered, and the hours of members do not
@@ -59,6 +60,44 @@ func TestOneRewritingAnHour(t *testing.T) {
 	c.awaitCleared(0, index)
 	if got := rewritten.Load(); got != 2 {
 		t.Errorf("%d rewritings, want two", got)
+	}
+}
+
+// TestJoinedNodeClearsItsDisk: what was destroyed before it joined can have come to
+// its disk with the log. It counts the time from when it has seen so.
+func TestJoinedNodeClearsItsDisk(t *testing.T) {
+	t.Parallel()
+	var clock steppedClock
+	clock.ahead.Store(int64(time.Until(time.Now().Truncate(time.Hour).Add(time.Hour + 5*time.Minute))))
+	c := newCluster(t, 1, func(i int, cfg *cluster.Config) {
+		quick(i, cfg)
+		cfg.Clock = &clock
+		cfg.SetPurge(5*time.Millisecond, 0)
+	})
+	c.ready()
+	d := c.doom()
+	index := c.destroy(d)
+	joining := clock.Wall().Truncate(time.Millisecond)
+	cfg := c.joinConfig(c.token(func(j *fsm.JoinToken) {
+		j.Created, j.Expires = joining.UnixMilli(), joining.Add(time.Hour).UnixMilli()
+	}), 0)
+	if err := cluster.JoinCluster(t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	second := c.adopt(cfg)
+	c.ready()
+	n := c.nodes[second]
+	until(t, "the node knows that its disk is not clear", func() bool { return n.Status().Stain != nil })
+	if since := n.Status().Stain.Since; since.Before(joining) {
+		t.Errorf("a disk that is new is stained since %v, want %v or later", since, joining)
+	}
+	if !d.inLog(t, c.dirs[second]) {
+		t.Error("the log of the new node never held the secret: this test shows nothing")
+	}
+	clock.ahead.Add(int64(time.Hour))
+	for i := range c.nodes {
+		c.awaitCleared(i, index)
+		c.wantGone(i, d)
 	}
 }
 
