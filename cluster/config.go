@@ -62,6 +62,7 @@ type hooks struct {
 	promote time.Duration         // instead of promoteAfter
 	drain   time.Duration         // instead of leaveDrain
 	lonely  time.Duration         // instead of lonely
+	goodbye time.Duration         // instead of goodbyeTimeout
 	disk    func() diskSpace
 	// versions replaces what the build supports.
 	versions versions
@@ -105,7 +106,7 @@ func (c *Config) validate() error {
 func (h *hooks) complete(c *Config) {
 	for d, standard := range map[*time.Duration]time.Duration{
 		&h.hang: storeHang, &h.hash: hashEvery, &h.renew: renewEvery,
-		&h.promote: promoteAfter, &h.drain: leaveDrain, &h.lonely: lonely,
+		&h.promote: promoteAfter, &h.drain: leaveDrain, &h.lonely: lonely, &h.goodbye: goodbyeTimeout,
 	} {
 		if *d == 0 {
 			*d = standard
