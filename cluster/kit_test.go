@@ -37,7 +37,7 @@ const (
 
 // atOnce is how many tests run in parallel, unless -parallel says otherwise: they wait
 // for elections most of the time.
-const atOnce = 10
+const atOnce = 6
 
 func TestMain(m *testing.M) {
 	flag.Parse()
@@ -86,6 +86,10 @@ func (h skipHandler) Handle(ctx context.Context, r slog.Record) error {
 		h.skips.Add(1)
 	}
 	return h.Handler.Handle(ctx, r)
+}
+
+func (h skipHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return skipHandler{h.Handler.WithAttrs(attrs), h.skips}
 }
 
 // unhurried gives Raft the time that a busy machine needs to keep a leader: the nodes of
