@@ -56,7 +56,6 @@ type hooks struct {
 	hash    time.Duration         // instead of hashEvery
 	renew   time.Duration         // instead of renewEvery
 	promote time.Duration         // instead of promoteAfter
-	drain   time.Duration         // instead of leaveDrain
 	lonely  time.Duration         // instead of lonely
 	disk    func() diskSpace
 	// versions replaces what the build supports.
@@ -96,7 +95,7 @@ func (c *Config) validate() error {
 func (h *hooks) complete(c *Config) {
 	for d, standard := range map[*time.Duration]time.Duration{
 		&h.hang: storeHang, &h.hash: hashEvery, &h.renew: renewEvery,
-		&h.promote: promoteAfter, &h.drain: leaveDrain, &h.lonely: lonely,
+		&h.promote: promoteAfter, &h.lonely: lonely,
 	} {
 		if *d == 0 {
 			*d = standard

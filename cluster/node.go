@@ -98,7 +98,6 @@ type Node struct {
 	median    atomic.Pointer[clockReading]  // of the members' wall clocks; nil: not known
 	space     atomic.Pointer[diskSpace]
 	departing sync.Mutex  // held by Leave
-	draining  atomic.Bool // it serves, but says that it is not ready
 	leaving   atomic.Bool // it serves nothing more
 	left      atomic.Bool // its keys and its log are erased at the end
 

@@ -84,8 +84,6 @@ func (n *Node) Ready() error {
 		return errNoServe
 	}
 	switch {
-	case n.draining.Load():
-		return errLeaving
 	case n.disk().below(unreadyBelow):
 		return errDisk
 	case n.skew().Abs() > maxSkew:

@@ -36,6 +36,8 @@ const (
 	// writeGrace is how long a client may take to read an answer, after the
 	// request's own time.
 	writeGrace = 10 * time.Second
+	// quietPoll is how often Quiesce looks whether a call is under way.
+	quietPoll = 10 * time.Millisecond
 )
 
 // Config configures a Server.
@@ -73,8 +75,8 @@ type Config struct {
 	// Timeout bounds one request from its body's last byte to its answer.
 	// Default 30 s.
 	Timeout time.Duration
-	// Drain is how long /readyz is red before Shutdown closes the listeners, so
-	// that load balancers notice. Default 0.
+	// Drain is how long a node says that it is not ready before it stops or leaves.
+	// Leaving, an admin call, may take so much longer. Default 0.
 	Drain time.Duration
 }
 
@@ -115,6 +117,7 @@ type Server struct {
 	slots    chan struct{} // one element per open connection
 	metrics  *metrics
 	draining atomic.Bool
+	calls    atomic.Int64 // AWS calls under way
 }
 
 // New returns a Server that listens nowhere yet. It fails when the Config lacks
@@ -198,24 +201,47 @@ func (s *Server) Serve(l net.Listener) error {
 	return err
 }
 
-// Drain turns /readyz red and asks HTTP/1.1 clients to close their connections
-// after the answers that they get, while every call is still served: a load
-// balancer then sends nothing over a connection that Shutdown is about to end.
-func (s *Server) Drain() { s.draining.Store(true) }
+// Drain turns /readyz red, and goes on serving for Config.Drain or until ctx ends: so
+// long load balancers may take to notice. Every answer asks its client to close the
+// connection, so that who is busy connects anew, and to another node.
+func (s *Server) Drain(ctx context.Context) {
+	s.draining.Store(true)
+	timer := time.NewTimer(s.cfg.Drain)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
 
-// Shutdown turns /readyz red, waits Config.Drain, closes the listeners and waits
-// for the requests under way. When ctx ends first it cuts their connections and
+// Quiesce closes the connections on which no request is under way, and waits until
+// no AWS call is. It belongs after Drain, which leaves idle connections alone: a load
+// balancer that has not noticed yet could send a request over one just then.
+func (s *Server) Quiesce(ctx context.Context) error {
+	s.http.SetKeepAlivesEnabled(false)
+	tick := time.NewTicker(quietPoll)
+	defer tick.Stop()
+	for s.calls.Load() > 0 {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// Resume undoes Drain and Quiesce.
+func (s *Server) Resume() {
+	s.http.SetKeepAlivesEnabled(true)
+	s.draining.Store(false)
+}
+
+// Shutdown turns /readyz red, closes the listeners and the idle connections, and
+// waits for the requests under way. When ctx ends first it cuts their connections and
 // returns ctx's error.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.draining.Store(true)
-	if s.cfg.Drain > 0 {
-		timer := time.NewTimer(s.cfg.Drain)
-		defer timer.Stop()
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-		}
-	}
 	var errs []error
 	for _, h := range []*http.Server{s.http, s.socket} {
 		if err := h.Shutdown(ctx); err != nil {
