@@ -136,7 +136,7 @@ func (l *leadership) handOn(ctx context.Context) error {
 			}
 		}
 	}
-	return l.n.await(ctx, l.n.raft.LeadershipTransfer())
+	return l.bequeath(ctx)
 }
 
 // depart has the leader remove this node, which serves nothing any more. The leader

@@ -325,9 +325,10 @@ func TestRotationSurvivesTheLeader(t *testing.T) {
 		t.Error("the rotation does not wait for the member that is away")
 	}
 	c.stop(lead)
-	next := c.leader()
-	if a := c.nodes[next].Machine().View().Authority(); a.Next == nil {
-		t.Error("the rotation does not wait for the members that are away")
+	for _, n := range c.nodes { // two of four voters: whoever leads does so for a moment
+		if n != nil && n.Machine().View().Authority().Next == nil {
+			t.Error("the rotation does not wait for the members that are away")
+		}
 	}
 	c.start(lead)
 	c.start(away)

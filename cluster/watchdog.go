@@ -158,7 +158,7 @@ func (l *leadership) watchSkew() {
 		l.members.skewed = 0
 		l.n.log.Error("handing the leadership over: the wall clock differs from the other nodes'", "ahead", skew)
 	}
-	if err := l.n.await(l.ctx, l.n.raft.LeadershipTransfer()); err != nil && l.ctx.Err() == nil {
+	if err := l.bequeath(l.ctx); err != nil && l.ctx.Err() == nil {
 		l.n.log.Error("handing the leadership over", "err", err)
 	}
 }
