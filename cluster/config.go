@@ -114,7 +114,7 @@ func (h *hooks) complete(c *Config) {
 // with the Beat.
 const (
 	raftHeartbeat     = 500 * time.Millisecond // also the election timeout
-	raftLeaderLease   = 250 * time.Millisecond
+	raftLeaderLease   = 500 * time.Millisecond
 	raftCommit        = 5 * time.Millisecond // how late followers learn of a commit, up to twice this
 	raftBatch         = 256                  // entries
 	raftSnapInterval  = 60 * time.Second

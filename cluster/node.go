@@ -104,7 +104,8 @@ type Node struct {
 	transferring atomic.Int64 // boot time in ns since which Raft says so; 0: it does not
 	lead         atomic.Pointer[leadership]
 	fresh        atomic.Pointer[lease.Freshness]
-	freshened    watermark // counts the changes of fresh
+	freshened    watermark    // counts the changes of fresh
+	freshEnd     atomic.Int64 // boot time in ns until which this node was or is fresh
 
 	mu       sync.Mutex     // one critical section for all of the Beats' bookkeeping
 	follower lease.Follower // guarded by mu
