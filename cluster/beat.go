@@ -70,6 +70,7 @@ func (n *Node) publish(f lease.Freshness) {
 		return
 	}
 	n.fresh.Store(&f)
+	n.freshEnd.Store(int64(min(f.Until, n.clock.Boot()+lease.Silence)))
 	n.freshened.Raise(n.freshened.Load() + 1)
 }
 

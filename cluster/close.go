@@ -19,12 +19,13 @@ func (n *Node) Close(ctx context.Context) error {
 
 func (n *Node) close(ctx context.Context) error {
 	n.closing.Store(true)
-	if !n.fate.failed.Load() {
+	alone := n.fate.failed.Load()
+	if !alone {
 		drainGate(ctx, &n.proposals) // who waits longer learns that the outcome is unknown
-		n.handOver(ctx)
+		alone = errors.Is(n.handOver(ctx), errNoHeir)
 	}
 	n.fresh.Store(nil)
-	if !n.fate.failed.Load() {
+	if !alone {
 		n.sayGoodbye(ctx)
 	}
 	n.cancel()
@@ -80,21 +81,6 @@ func (l *leadership) leadGoodbye(from string, body []byte) ([]byte, uint64, erro
 	l.n.mu.Unlock()
 	l.advance()
 	return nil, 0, nil
-}
-
-// handOver gives the leadership to another member. It is the only place that does,
-// because an interrupted transfer leaves Raft unable to lead
-// (hashicorp/raft#696): this process leads no more.
-func (n *Node) handOver(ctx context.Context) {
-	l := n.lead.Load()
-	if l == nil || len(*l.beaters.Load()) == 0 {
-		return
-	}
-	ctx, cancel := context.WithTimeout(ctx, drainTimeout)
-	defer cancel()
-	if err := n.await(ctx, n.raft.LeadershipTransfer()); err != nil {
-		n.log.Warn("handing the leadership over", "err", err)
-	}
 }
 
 // stop ends everything that the node started.

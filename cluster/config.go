@@ -60,10 +60,9 @@ type hooks struct {
 	hash    time.Duration         // instead of hashEvery
 	renew   time.Duration         // instead of renewEvery
 	promote time.Duration         // instead of promoteAfter
-	drain   time.Duration         // instead of leaveDrain
 	lonely  time.Duration         // instead of lonely
 	purge   purgeHooks
-	goodbye time.Duration         // instead of goodbyeTimeout
+	goodbye time.Duration // instead of goodbyeTimeout
 	disk    func() diskSpace
 	// versions replaces what the build supports.
 	versions versions
@@ -113,7 +112,7 @@ func (c *Config) validate() error {
 func (h *hooks) complete(c *Config) {
 	for d, standard := range map[*time.Duration]time.Duration{
 		&h.hang: storeHang, &h.hash: hashEvery, &h.renew: renewEvery,
-		&h.promote: promoteAfter, &h.drain: leaveDrain, &h.lonely: lonely, &h.goodbye: goodbyeTimeout,
+		&h.promote: promoteAfter, &h.lonely: lonely, &h.goodbye: goodbyeTimeout,
 		&h.purge.every: purgeEvery, &h.purge.look: purgeLook, &h.purge.retry: purgeRetry, &h.purge.patience: purgePatience,
 	} {
 		if *d == 0 {
@@ -136,7 +135,7 @@ func (h *hooks) complete(c *Config) {
 // with the Beat.
 const (
 	raftHeartbeat     = 500 * time.Millisecond // also the election timeout
-	raftLeaderLease   = 250 * time.Millisecond
+	raftLeaderLease   = 500 * time.Millisecond
 	raftCommit        = 5 * time.Millisecond // how late followers learn of a commit, up to twice this
 	raftBatch         = 256                  // entries
 	raftSnapInterval  = 60 * time.Second

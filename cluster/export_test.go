@@ -37,7 +37,6 @@ func (c *Config) SetTransport(f func(nodeID string) raft.LoopbackTransport) {
 
 func (c *Config) SetRenewEvery(d time.Duration)   { c.hooks.renew = d }
 func (c *Config) SetPromoteAfter(d time.Duration) { c.hooks.promote = d }
-func (c *Config) SetLeaveDrain(d time.Duration)   { c.hooks.drain = d }
 func (c *Config) SetLonely(d time.Duration)       { c.hooks.lonely = d }
 func (c *Config) SetGoodbye(d time.Duration)      { c.hooks.goodbye = d }
 

@@ -69,7 +69,7 @@ func TestNewLeaderHearsItsMembersBeforeItRefuses(t *testing.T) {
 		"a removal": func(ctx context.Context, lead *cluster.Node, other string) error {
 			return lead.RemovePeer(ctx, other, false)
 		},
-		"its leaving": func(ctx context.Context, lead *cluster.Node, _ string) error { return lead.Leave(ctx, false) },
+		"its leaving": func(ctx context.Context, lead *cluster.Node, _ string) error { return lead.Leave(ctx, false, retired) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

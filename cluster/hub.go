@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/kmsd/kmsd/cluster/trust"
@@ -47,9 +48,11 @@ type hub struct {
 	rpc       func(peer trust.Identity, c net.Conn) // serves until the connection ends
 	join      func(c *tls.Conn)                     // serves a node that is no member
 	done      chan struct{}
+	boot      func() time.Duration
 
 	mu     sync.Mutex
-	conns  map[*conn]struct{} // guarded by mu; nil once closed
+	conns  map[*conn]struct{}       // guarded by mu; nil once closed
+	heard  map[string]*atomic.Int64 // guarded by mu; by member: boot time in ns of the last bytes from it
 	served sync.WaitGroup
 }
 
@@ -61,6 +64,16 @@ type conn struct {
 	// remembered tells that the peer was accepted by this node's memory and not by the
 	// state of a living leader.
 	remembered bool
+	heard      *atomic.Int64 // nil for a node that is no member
+}
+
+// Read notes that the peer is heard.
+func (c *conn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if n > 0 && c.heard != nil {
+		c.heard.Store(int64(c.h.boot()))
+	}
+	return n, err
 }
 
 // Close ends the connection.
@@ -84,9 +97,9 @@ func newHub(self string, l net.Listener, creds func() *trust.Credentials, accept
 	return &hub{
 		protocols: protocols,
 		self:      self, log: cfg.Logger, listener: l, creds: creds, accept: accept,
-		wall:      cfg.Clock.Wall,
+		wall: cfg.Clock.Wall, boot: cfg.Clock.Boot,
 		strangers: make(chan struct{}, maxStrangers), raft: make(chan net.Conn), gossip: make(chan net.Conn),
-		done: make(chan struct{}), conns: map[*conn]struct{}{},
+		done: make(chan struct{}), conns: map[*conn]struct{}{}, heard: map[string]*atomic.Int64{},
 	}
 }
 
@@ -201,6 +214,7 @@ func (h *hub) track(tc *tls.Conn) (*conn, error) {
 		return nil, errClosed
 	}
 	h.conns[c] = struct{}{}
+	c.heard = h.ear(c.peer.NodeID)
 	// Again, now that review sees the connection: the peer may have been removed after
 	// the handshake asked.
 	if c.peer.NodeID != "" && !h.accept(c.peer.NodeID, c.peer.SPKI) {
@@ -209,6 +223,29 @@ func (h *hub) track(tc *tls.Conn) (*conn, error) {
 		return nil, trust.ErrRefused
 	}
 	return c, nil
+}
+
+// ear returns where it is noted when a member was heard, nil for a node that is none.
+// h.mu is held.
+func (h *hub) ear(nodeID string) *atomic.Int64 {
+	if nodeID == "" {
+		return nil
+	}
+	at := h.heard[nodeID]
+	if at == nil {
+		at = new(atomic.Int64)
+		h.heard[nodeID] = at
+	}
+	return at
+}
+
+// heardWithin tells whether a member was heard so long ago at most, over whichever
+// protocol. The handshake has proved who spoke.
+func (h *hub) heardWithin(nodeID string, now, ago time.Duration) bool {
+	h.mu.Lock()
+	at := h.heard[nodeID]
+	h.mu.Unlock()
+	return at != nil && at.Load() > 0 && now-time.Duration(at.Load()) <= ago
 }
 
 // dial connects to a node for one protocol. The connection is verified to be with

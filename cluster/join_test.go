@@ -19,7 +19,6 @@ import (
 // quick makes a node's slow habits quick.
 func quick(_ int, cfg *cluster.Config) {
 	cfg.SetPromoteAfter(100 * time.Millisecond)
-	cfg.SetLeaveDrain(time.Millisecond)
 	cfg.SetLonely(100 * time.Millisecond)
 }
 

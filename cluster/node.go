@@ -106,14 +106,14 @@ type Node struct {
 	space     atomic.Pointer[diskSpace]
 	stain     atomic.Pointer[Stain] // nil: the disk is clear of destroyed secrets, as far as is known
 	departing sync.Mutex            // held by Leave
-	draining  atomic.Bool           // it serves, but says that it is not ready
 	leaving   atomic.Bool           // it serves nothing more
 	left      atomic.Bool           // its keys and its log are erased at the end
 
 	transferring atomic.Int64 // boot time in ns since which Raft says so; 0: it does not
 	lead         atomic.Pointer[leadership]
 	fresh        atomic.Pointer[lease.Freshness]
-	freshened    watermark // counts the changes of fresh
+	freshened    watermark    // counts the changes of fresh
+	freshEnd     atomic.Int64 // boot time in ns until which this node was or is fresh
 
 	mu       sync.Mutex     // one critical section for all of the Beats' bookkeeping
 	follower lease.Follower // guarded by mu

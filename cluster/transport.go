@@ -2,7 +2,10 @@ package cluster
 
 import (
 	"context"
+	"errors"
+	"io"
 	"net"
+	"syscall"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -47,6 +50,48 @@ func (serialTransport) AppendEntriesPipeline(raft.ServerID, raft.ServerAddress) 
 
 // SetHeartbeatHandler does nothing.
 func (serialTransport) SetHeartbeatHandler(func(raft.RPC)) {}
+
+// RequestVote, RequestPreVote and TimeoutNow go over a connection that the pool may
+// have kept since before the other side was restarted. An election or a hand-over that
+// such a connection spoils costs the cluster an election timeout; what replicates, Raft
+// repeats by itself.
+
+// RequestVote implements raft.Transport.
+func (t serialTransport) RequestVote(id raft.ServerID, target raft.ServerAddress, args *raft.RequestVoteRequest, resp *raft.RequestVoteResponse) error {
+	return overLive(func() error { return t.raftTransport.RequestVote(id, target, args, resp) })
+}
+
+// RequestPreVote implements raft.WithPreVote.
+func (t serialTransport) RequestPreVote(id raft.ServerID, target raft.ServerAddress, args *raft.RequestPreVoteRequest, resp *raft.RequestPreVoteResponse) error {
+	return overLive(func() error { return t.raftTransport.RequestPreVote(id, target, args, resp) })
+}
+
+// TimeoutNow implements raft.Transport.
+func (t serialTransport) TimeoutNow(id raft.ServerID, target raft.ServerAddress, args *raft.TimeoutNowRequest, resp *raft.TimeoutNowResponse) error {
+	return overLive(func() error { return t.raftTransport.TimeoutNow(id, target, args, resp) })
+}
+
+// overLive repeats an exchange while the pool has connections that have ended. The
+// other side may get it twice: it votes for the same candidate again, or stands for
+// election again.
+func overLive(exchange func() error) (err error) {
+	for range raftPool + 1 {
+		if err = exchange(); !isEnded(err) {
+			return err
+		}
+	}
+	return err
+}
+
+// isEnded tells whether an error says that the other side has ended the connection.
+// The codec of Raft's messages wraps in its own way.
+func isEnded(err error) bool {
+	if wrapped, ok := err.(interface{ Cause() error }); ok {
+		err = wrapped.Cause()
+	}
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) ||
+		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+}
 
 // newRaftTransport runs Raft over the cluster port.
 func newRaftTransport(h *hub, log hclog.Logger) raftTransport {

@@ -214,7 +214,7 @@ func (l *leadership) watchSkew() {
 
 // transfer gives the leadership to whom Raft chooses.
 func (l *leadership) transfer() {
-	if err := l.n.await(l.ctx, l.n.raft.LeadershipTransfer()); err != nil && l.ctx.Err() == nil {
+	if err := l.bequeath(l.ctx); err != nil && l.ctx.Err() == nil {
 		l.n.log.Error("handing the leadership over", "err", err)
 	}
 }

@@ -125,7 +125,7 @@ func TestRaftSettings(t *testing.T) {
 		"shutdownOnRemove": c.ShutdownOnRemove, "noLegacy": c.NoLegacyTelemetry,
 	}
 	want := map[string]any{
-		"protocol": raft.ProtocolVersion(3), "heartbeat": 500 * time.Millisecond, "election": 500 * time.Millisecond, "lease": 250 * time.Millisecond,
+		"protocol": raft.ProtocolVersion(3), "heartbeat": 500 * time.Millisecond, "election": 500 * time.Millisecond, "lease": 500 * time.Millisecond,
 		"commit": 5 * time.Millisecond, "batch": 256, "batchCh": true, "noPreVote": false,
 		"snapInterval": time.Minute, "snapThreshold": uint64(8192), "trailing": uint64(16384),
 		"shutdownOnRemove": true, "noLegacy": true,

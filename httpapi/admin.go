@@ -40,7 +40,7 @@ const (
 	// adminSocketName stands for the address of those who use the socket.
 	adminSocketName = "admin.sock"
 	// adminTimeout bounds an admin request from its body's last byte to the last of
-	// its answer. Leaving takes longest.
+	// its answer, but for Config.Drain. Leaving takes longest.
 	adminTimeout = 60 * time.Second
 )
 
@@ -82,7 +82,7 @@ func (x *exchange) serveAdmin(a adminRoute) {
 	if !x.readBody() {
 		return
 	}
-	_ = http.NewResponseController(x.w).SetWriteDeadline(time.Now().Add(adminTimeout)) // not every ResponseWriter of tests can
+	_ = http.NewResponseController(x.w).SetWriteDeadline(time.Now().Add(adminTimeout + x.server.cfg.Drain)) // not every ResponseWriter of tests can
 	ctx, cancel := context.WithTimeout(x.r.Context(), x.server.cfg.Timeout)
 	defer cancel()
 	out, err := x.runAdmin(ctx, a)

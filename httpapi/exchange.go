@@ -70,6 +70,8 @@ func (x *exchange) recover() {
 func (x *exchange) serveCall() {
 	x.server.metrics.inFlight.Inc()
 	defer x.server.metrics.inFlight.Dec()
+	x.server.calls.Add(1)
+	defer x.server.calls.Add(-1)
 	if !x.readBody() {
 		return
 	}

@@ -47,10 +47,18 @@ func TestHealth(t *testing.T) {
 	}
 }
 
-// TestShutdown checks on a fake clock that /readyz turns red before the listener
-// closes, that connections end with their next answer, and that a call under way
-// is answered.
-func TestShutdown(t *testing.T) {
+// ask sends GET /readyz on a connection.
+func ask(t *testing.T, c net.Conn) response {
+	t.Helper()
+	if _, err := io.WriteString(c, "GET /readyz HTTP/1.1\r\nHost: kms\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	return receive(t, bufio.NewReader(c), true)
+}
+
+// TestStop checks on a fake clock that /readyz turns red before the listener closes,
+// that connections end with their next answer, and that a call under way is answered.
+func TestStop(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		f := newFakeService(t)
@@ -71,14 +79,14 @@ func TestShutdown(t *testing.T) {
 		}
 		<-entered
 		begin := time.Now()
-		go func() { stopped <- s.Shutdown(t.Context()) }()
+		go func() {
+			s.Drain(t.Context())
+			stopped <- s.Shutdown(t.Context())
+		}()
 		synctest.Wait()
 
 		probe := l.dial() // the listener is open while it drains
-		if _, err := io.WriteString(probe, "GET /readyz HTTP/1.1\r\nHost: kms\r\n\r\n"); err != nil {
-			t.Fatal(err)
-		}
-		if got := receive(t, bufio.NewReader(probe), true); got.status != "HTTP/1.1 503 Service Unavailable" || got.body != "shutting down" || !got.closed {
+		if got := ask(t, probe); got.status != "HTTP/1.1 503 Service Unavailable" || got.body != "shutting down" || !got.closed {
 			t.Errorf("got %s %q, closed %v", got.status, got.body, got.closed)
 		}
 		if err := <-served; err != nil {
@@ -94,6 +102,117 @@ func TestShutdown(t *testing.T) {
 		busy.Close()
 		probe.Close()
 		if err := <-stopped; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestQuiesceAndResume checks that Drain spares idle connections, that Quiesce closes
+// them and waits for the call under way, and that Resume undoes both.
+func TestQuiesceAndResume(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeService(t)
+		entered, release := make(chan struct{}), make(chan struct{})
+		f.do = func(context.Context, *service.Call) ([]byte, error) {
+			entered <- struct{}{}
+			<-release
+			return []byte("{}"), nil
+		}
+		s := newServer(t, f, func(c *httpapi.Config) { c.Drain = time.Second })
+		l := newPipeListener()
+		served := make(chan error, 1)
+		go func() { served <- s.Serve(l) }()
+		idle, busy := l.dial(), l.dial()
+		if got := ask(t, idle); got.status != "HTTP/1.1 200 OK" || got.closed {
+			t.Errorf("got %s, closed %v", got.status, got.closed)
+		}
+		if _, err := io.WriteString(busy, handSigned(t, "Content-Length: 2", "{}", "{}")); err != nil {
+			t.Fatal(err)
+		}
+		<-entered
+
+		s.Drain(t.Context())
+		ended := make(chan error, 1)
+		go func() { _, err := idle.Read(make([]byte, 1)); ended <- err }()
+		synctest.Wait()
+		select {
+		case err := <-ended:
+			t.Errorf("Drain ended an idle connection: %v", err)
+		default:
+		}
+		quiet := make(chan error, 1)
+		go func() { quiet <- s.Quiesce(t.Context()) }()
+		if err := <-ended; !errors.Is(err, io.EOF) {
+			t.Errorf("the idle connection ended with %v, want EOF", err)
+		}
+		time.Sleep(10 * time.Second) // of the fake clock
+		select {
+		case err := <-quiet:
+			t.Errorf("Quiesce returned %v with a call under way", err)
+		default:
+		}
+		close(release)
+		if got := receive(t, bufio.NewReader(busy), true); got.status != "HTTP/1.1 200 OK" || !got.closed {
+			t.Errorf("got %s, closed %v", got.status, got.closed)
+		}
+		if err := <-quiet; err != nil {
+			t.Error(err)
+		}
+		late := l.dial()
+		if got := ask(t, late); got.status != "HTTP/1.1 503 Service Unavailable" || !got.closed {
+			t.Errorf("got %s, closed %v", got.status, got.closed)
+		}
+
+		s.Resume()
+		again := l.dial()
+		for range 2 {
+			if got := ask(t, again); got.status != "HTTP/1.1 200 OK" || got.closed {
+				t.Errorf("after Resume: got %s, closed %v", got.status, got.closed)
+			}
+		}
+		for _, c := range []net.Conn{idle, busy, late, again} {
+			c.Close()
+		}
+		if err := s.Shutdown(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestQuiesceGivesUp checks that Quiesce does not wait longer than its context.
+func TestQuiesceGivesUp(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeService(t)
+		entered := make(chan struct{})
+		f.do = func(ctx context.Context, _ *service.Call) ([]byte, error) {
+			close(entered)
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}
+		s := newServer(t, f)
+		l := newPipeListener()
+		served := make(chan error, 1)
+		go func() { served <- s.Serve(l) }()
+		busy := l.dial()
+		if _, err := io.WriteString(busy, handSigned(t, "Content-Length: 2", "{}", "{}")); err != nil {
+			t.Fatal(err)
+		}
+		<-entered
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := s.Quiesce(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v, want a deadline", err)
+		}
+		busy.Close()
+		if err := s.Shutdown(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if err := <-served; err != nil {
 			t.Error(err)
 		}
 	})
@@ -151,7 +270,8 @@ func certificate(t testing.TB) tls.Certificate {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
-// TestTLS checks both HTTP versions over TLS, and the words of tlsDetails.
+// TestTLS checks the words of tlsDetails, and that also a client that would speak
+// HTTP/2 speaks HTTP/1.1: a stop can be announced to that without losing anything.
 func TestTLS(t *testing.T) {
 	t.Parallel()
 	cert := certificate(t)
@@ -162,22 +282,20 @@ func TestTLS(t *testing.T) {
 	roots := x509.NewCertPool()
 	roots.AddCert(leaf)
 	for _, c := range []struct {
-		http2       bool
 		version     uint16
 		tls, cipher string
-		protocol    string
 	}{
-		{true, tls.VersionTLS13, "TLSv1.3", "TLS_AES_128_GCM_SHA256", "HTTP/2.0"},
-		{false, tls.VersionTLS12, "TLSv1.2", "ECDHE-ECDSA-AES128-GCM-SHA256", "HTTP/1.1"},
+		{tls.VersionTLS13, "TLSv1.3", "TLS_AES_128_GCM_SHA256"},
+		{tls.VersionTLS12, "TLSv1.2", "ECDHE-ECDSA-AES128-GCM-SHA256"},
 	} {
-		t.Run(c.protocol, func(t *testing.T) {
+		t.Run(c.tls, func(t *testing.T) {
 			t.Parallel()
 			f := newFakeService(t)
 			addr := start(t, f, func(cfg *httpapi.Config) {
 				cfg.TLS = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
 			})
 			transport := &http.Transport{
-				ForceAttemptHTTP2: c.http2,
+				ForceAttemptHTTP2: true,
 				TLSClientConfig:   &tls.Config{RootCAs: roots, MaxVersion: c.version},
 			}
 			defer transport.CloseIdleConnections()
@@ -186,7 +304,7 @@ func TestTLS(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer got.Body.Close()
-			if got.StatusCode != 200 || got.Proto != c.protocol || !uuid4.MatchString(got.Header.Get("x-amzn-RequestId")) {
+			if got.StatusCode != 200 || got.Proto != "HTTP/1.1" || !uuid4.MatchString(got.Header.Get("x-amzn-RequestId")) {
 				t.Errorf("got %s %s %v", got.Proto, got.Status, got.Header)
 			}
 			calls := f.seen()

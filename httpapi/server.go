@@ -36,8 +36,8 @@ const (
 	// writeGrace is how long a client may take to read an answer, after the
 	// request's own time.
 	writeGrace = 10 * time.Second
-	// maxStreams bounds the requests under way on one HTTP/2 connection.
-	maxStreams = 100
+	// quietPoll is how often Quiesce looks whether a call is under way.
+	quietPoll = 10 * time.Millisecond
 )
 
 // Config configures a Server.
@@ -57,7 +57,7 @@ type Config struct {
 	Now func() time.Time
 	// Regions tells whether a Region is served. Default: every well-formed name.
 	Regions func(region string) bool
-	// TLS, when set, makes Serve speak TLS, and HTTP/2 to those who ask for it.
+	// TLS, when set, makes Serve speak TLS.
 	TLS *tls.Config
 	// ProxyCIDRs are the addresses of load balancers whose PROXY headers, version
 	// 2, are believed: the client's address in audit records and in conditions is
@@ -75,8 +75,8 @@ type Config struct {
 	// Timeout bounds one request from its body's last byte to its answer.
 	// Default 30 s.
 	Timeout time.Duration
-	// Drain is how long /readyz is red before Shutdown closes the listeners, so
-	// that load balancers notice. Default 0.
+	// Drain is how long a node says that it is not ready before it stops or leaves.
+	// Leaving, an admin call, may take so much longer. Default 0.
 	Drain time.Duration
 }
 
@@ -117,6 +117,7 @@ type Server struct {
 	slots    chan struct{} // one element per open connection
 	metrics  *metrics
 	draining atomic.Bool
+	calls    atomic.Int64 // AWS calls under way
 }
 
 // New returns a Server that listens nowhere yet. It fails when the Config lacks
@@ -140,10 +141,20 @@ func New(cfg Config) (*Server, error) {
 		MaxHeaderBytes:               maxHeader,
 		ErrorLog:                     slog.NewLogLogger(cfg.Logger.Handler(), slog.LevelDebug),
 		DisableGeneralOptionsHandler: true,
-		HTTP2:                        &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
+		Protocols:                    onlyHTTP1(),
 	}
 	s.socket = s.newSocketServer()
 	return s, nil
+}
+
+// onlyHTTP1 leaves HTTP/2 out. An HTTP/2 connection can only be told to end while
+// requests are on their way to it, and those are lost: an SDK that does not repeat
+// them would fail whenever a node stops. It would also bind a whole program to one
+// node behind a load balancer that passes TLS on.
+func onlyHTTP1() *http.Protocols {
+	p := new(http.Protocols)
+	p.SetHTTP1(true)
+	return p
 }
 
 // routes is the whole map of the listener. Paths are compared as received:
@@ -190,24 +201,47 @@ func (s *Server) Serve(l net.Listener) error {
 	return err
 }
 
-// Drain turns /readyz red and asks HTTP/1.1 clients to close their connections
-// after the answers that they get, while every call is still served: a load
-// balancer then sends nothing over a connection that Shutdown is about to end.
-func (s *Server) Drain() { s.draining.Store(true) }
+// Drain turns /readyz red, and goes on serving for Config.Drain or until ctx ends: so
+// long load balancers may take to notice. Every answer asks its client to close the
+// connection, so that who is busy connects anew, and to another node.
+func (s *Server) Drain(ctx context.Context) {
+	s.draining.Store(true)
+	timer := time.NewTimer(s.cfg.Drain)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
 
-// Shutdown turns /readyz red, waits Config.Drain, closes the listeners and waits
-// for the requests under way. When ctx ends first it cuts their connections and
+// Quiesce closes the connections on which no request is under way, and waits until
+// no AWS call is. It belongs after Drain, which leaves idle connections alone: a load
+// balancer that has not noticed yet could send a request over one just then.
+func (s *Server) Quiesce(ctx context.Context) error {
+	s.http.SetKeepAlivesEnabled(false)
+	tick := time.NewTicker(quietPoll)
+	defer tick.Stop()
+	for s.calls.Load() > 0 {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// Resume undoes Drain and Quiesce.
+func (s *Server) Resume() {
+	s.http.SetKeepAlivesEnabled(true)
+	s.draining.Store(false)
+}
+
+// Shutdown turns /readyz red, closes the listeners and the idle connections, and
+// waits for the requests under way. When ctx ends first it cuts their connections and
 // returns ctx's error.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.draining.Store(true)
-	if s.cfg.Drain > 0 {
-		timer := time.NewTimer(s.cfg.Drain)
-		defer timer.Stop()
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-		}
-	}
 	var errs []error
 	for _, h := range []*http.Server{s.http, s.socket} {
 		if err := h.Shutdown(ctx); err != nil {

@@ -63,7 +63,7 @@ func (s *Server) newSocketServer() *http.Server {
 	return &http.Server{
 		Handler:                      r,
 		ReadHeaderTimeout:            headerTimeout,
-		WriteTimeout:                 headerTimeout + bodyTimeout + adminTimeout,
+		WriteTimeout:                 headerTimeout + bodyTimeout + adminTimeout + s.cfg.Drain,
 		IdleTimeout:                  idleTimeout,
 		MaxHeaderBytes:               maxHeader,
 		ErrorLog:                     slog.NewLogLogger(s.cfg.Logger.Handler(), slog.LevelDebug),

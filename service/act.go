@@ -11,9 +11,9 @@ import (
 )
 
 const (
-	// actDeadline bounds an Act: a member that leaves drains its connections, hands
-	// leadership over and waits for leases. The answer has to reach the client
-	// before its connection's write deadline.
+	// actDeadline bounds an Act, but for Config.Drain: a member that leaves drains its
+	// connections, hands leadership over and waits for leases. The answer has to reach
+	// the client before its connection's write deadline.
 	actDeadline = 40 * time.Second
 	// actRecordDeadline bounds the writing of its record.
 	actRecordDeadline = 5 * time.Second
@@ -63,7 +63,7 @@ func (s *Service) mayAct(ctx context.Context, r *Request, in any) error {
 }
 
 func (s *Service) actNow(ctx context.Context, r *Request, in any) (output, error) {
-	ctx, cancel := context.WithTimeout(ctx, actDeadline)
+	ctx, cancel := context.WithTimeout(ctx, actDeadline+s.drain)
 	defer cancel()
 	out, err := r.row.read(ctx, r, in)
 	if err != nil {

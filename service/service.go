@@ -69,6 +69,9 @@ type Config struct {
 	DuePoll time.Duration
 	// UsageEvery is the length of GatherUsage's rounds: a minute.
 	UsageEvery time.Duration
+	// Drain is how much longer than others a call may take that first sends this
+	// node's clients away: leaving the cluster.
+	Drain time.Duration
 	// Registerer gets the metrics. Nil measures for nobody.
 	Registerer prometheus.Registerer
 }
@@ -90,6 +93,7 @@ type Service struct {
 	recorded      recorded
 	due           []*DueWork
 	duePoll       time.Duration
+	drain         time.Duration
 	written       chan struct{} // holds a token when a command was applied
 	usage         *usageLog
 
@@ -104,7 +108,7 @@ func New(cfg Config) *Service {
 	s := &Service{
 		cluster: cfg.Cluster, keys: cfg.Keys, trail: cfg.Trail, log: cfg.Logger, now: cfg.Now,
 		rows: make(map[rowKey]*Row, len(cfg.Rows)),
-		due:  cfg.Due, duePoll: cmp.Or(cfg.DuePoll, duePoll), written: make(chan struct{}, 1),
+		due:  cfg.Due, duePoll: cmp.Or(cfg.DuePoll, duePoll), drain: cfg.Drain, written: make(chan struct{}, 1),
 		usage: newUsageLog(), usageEvery: cmp.Or(cfg.UsageEvery, usageEvery),
 		throttle: newThrottle(cfg.Now), pools: newPools(int64(runtime.GOMAXPROCS(0))),
 	}

@@ -29,10 +29,16 @@ func (s *Service) Open(ctx context.Context) (*Session, error) {
 	return &Session{service: s, view: view}, nil
 }
 
+// localPatience bounds the wait for fresh state by those who are answered without it:
+// whoever asks a node how it is does not wait for an election.
+const localPatience = time.Second
+
 // OpenLocal returns the session of a request whose caller no credential names: the
 // local operator at the admin socket, or anybody for what is public. A node that
 // cannot prove that its state is fresh has such sessions, too.
 func (s *Service) OpenLocal(ctx context.Context) *Session {
+	ctx, cancel := context.WithTimeout(ctx, localPatience)
+	defer cancel()
 	view, err := s.cluster.View(ctx)
 	if err != nil {
 		view = nil

@@ -117,11 +117,20 @@ func (n adminNode) Members(ctx context.Context) (*admin.ListMembersResponse, err
 	return out, nil
 }
 
-// Leave implements adminapi.Node. What only this process knows goes first: when it
-// has left, nobody takes it.
+// Leave implements adminapi.Node. What only this process knows goes when it serves
+// nobody any more and still is a member. A node that stays after all serves again.
 func (n adminNode) Leave(ctx context.Context, force bool) error {
-	n.service.HandOver(ctx)
-	return n.node.Leave(ctx, force)
+	retired := false
+	err := n.node.Leave(ctx, force, func(ctx context.Context) error {
+		retired = true
+		err := n.retire(ctx)
+		n.service.HandOver(ctx)
+		return err
+	})
+	if err != nil && retired {
+		n.resume()
+	}
+	return err
 }
 
 // RemovePeer implements adminapi.Node.

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -275,13 +276,23 @@ func (c *devCluster) watch(ctx context.Context) error {
 	return err
 }
 
-// stop ends all members at once and removes temporary data.
+// stop ends all members and removes temporary data. The leader comes last: it need
+// not look for a member to hand over to.
 func (c *devCluster) stop(ctx context.Context) error {
-	errs := make([]error, len(c.members))
+	followers, leaders := c.members, []*member(nil)
+	if i := slices.IndexFunc(c.members, func(m *member) bool { return m.node.Status().Leads }); i >= 0 {
+		followers, leaders = slices.Delete(slices.Clone(c.members), i, i+1), c.members[i:i+1]
+	}
+	return errors.Join(stopAll(ctx, followers), stopAll(ctx, leaders), c.remove())
+}
+
+// stopAll ends members at once.
+func stopAll(ctx context.Context, members []*member) error {
+	errs := make([]error, len(members))
 	var wg sync.WaitGroup
-	for i, m := range c.members {
+	for i, m := range members {
 		wg.Go(func() { errs[i] = m.stop(ctx) })
 	}
 	wg.Wait()
-	return errors.Join(append(errs, c.remove())...)
+	return errors.Join(errs...)
 }

@@ -50,7 +50,7 @@ type memberConfig struct {
 	tls     tlsConfig
 	names   apitls.Hosts
 	proxies []netip.Prefix
-	// drainTime is how long /readyz is red before the node leaves its cluster.
+	// drainTime is how long /readyz is red before the node stops or leaves its cluster.
 	drainTime time.Duration
 	// warnings are shown by status as long as the node runs.
 	warnings []string
@@ -129,7 +129,7 @@ func (m *member) openAPI(registry *prometheus.Registry) (err error) {
 	rows = append(rows, adminapi.Rows(adminapi.Config{Node: adminNode{m}, Keyring: m.node.Keyring()})...)
 	m.service = service.New(service.Config{
 		Cluster: m.node, Keys: m.node.Keyring(), Trail: m.trail, Rows: rows, Due: kmsapi.Due(kmsConfig), Logger: cfg.log, Now: time.Now,
-		UsageEvery: cfg.usageEvery, Registerer: registry,
+		UsageEvery: cfg.usageEvery, Registerer: registry, Drain: cfg.drainTime,
 	})
 	var secured *tls.Config
 	if cfg.secure {
@@ -144,7 +144,7 @@ func (m *member) openAPI(registry *prometheus.Registry) (err error) {
 	}
 	m.api, err = httpapi.New(httpapi.Config{
 		Backend: httpapi.Wrap(m.service), Verifier: m.verifier, Logger: cfg.log, Registerer: registry,
-		Admin: admin, TLS: secured, ProxyCIDRs: cfg.proxies,
+		Admin: admin, TLS: secured, ProxyCIDRs: cfg.proxies, Drain: cfg.drainTime,
 	})
 	if err != nil {
 		return err
@@ -265,17 +265,33 @@ func (m *member) watch(ctx context.Context) error {
 
 // drain turns /readyz red and goes on serving for some time, so that load balancers
 // send nothing more before calls are refused.
-func (m *member) drain(ctx context.Context, d time.Duration) {
+func (m *member) drain(ctx context.Context) {
 	m.draining.Store(true)
-	m.api.Drain()
-	m.cfg.log.Info("node drains", "duration", d)
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	case <-m.node.Fatal():
-	}
+	m.cfg.log.Info("node drains", "duration", m.cfg.drainTime)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() { // a node that failed serves nothing to wait for
+		select {
+		case <-m.node.Fatal():
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	m.api.Drain(ctx)
+}
+
+// retire drains and returns when no call is under way. The node can still go on,
+// after resume.
+func (m *member) retire(ctx context.Context) error {
+	m.drain(ctx)
+	return m.api.Quiesce(ctx)
+}
+
+// resume undoes retire.
+func (m *member) resume() {
+	m.api.Resume()
+	m.draining.Store(false)
+	m.cfg.log.Info("node goes on")
 }
 
 // stop ends the member: no new calls, then what is under way, then what only this

@@ -138,6 +138,9 @@ func memberRow(m *admin.Member) []string {
 	return []string{m.MemberID, m.Role, healthy, m.Address, api, heard, lag, number(uint64(m.Version))}
 }
 
+// leaveTimeout outlives a node that leaves after the longest drain.
+const leaveTimeout = maxDrain + 70*time.Second
+
 // leaveCmd is "kmsd leave".
 type leaveCmd struct {
 	operator
@@ -147,7 +150,7 @@ type leaveCmd struct {
 
 // Run makes the node leave its cluster.
 func (c *leaveCmd) Run(ctx context.Context, std *streams) error {
-	client, err := c.client()
+	client, err := c.patientClient(leaveTimeout)
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/kmsd/kmsd/internal/adminclient"
 	"github.com/kmsd/kmsd/wire"
@@ -31,8 +32,12 @@ type operator struct {
 }
 
 // client returns a client of the node.
-func (o *operator) client() (*adminclient.Client, error) {
-	cfg := adminclient.Config{UserAgent: "kmsd/" + thisVersion().Version}
+func (o *operator) client() (*adminclient.Client, error) { return o.patientClient(0) }
+
+// patientClient returns a client that waits so long for an answer; 0: not longer than
+// for any.
+func (o *operator) patientClient(timeout time.Duration) (*adminclient.Client, error) {
+	cfg := adminclient.Config{UserAgent: "kmsd/" + thisVersion().Version, Timeout: timeout}
 	if id := os.Getenv("AWS_ACCESS_KEY_ID"); id != "" {
 		cfg.Credentials = &adminclient.Credentials{
 			AccessKeyID: id, SecretAccessKey: os.Getenv("AWS_SECRET_ACCESS_KEY"), SessionToken: os.Getenv("AWS_SESSION_TOKEN"),

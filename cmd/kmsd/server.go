@@ -47,11 +47,12 @@ func (c *serverCmd) Run(ctx context.Context, std *streams) error {
 	err = m.watch(ctx)
 	end()
 	beside.Wait()
-	m.tell("STOPPING=1")
-	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.Config.Drain+serverStop)
+	limit := c.Config.Drain + serverStop
+	m.tell(fmt.Sprintf("STOPPING=1\nEXTEND_TIMEOUT_USEC=%d", limit.Microseconds()))
+	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
 	defer cancel()
 	if err == nil {
-		m.drain(stopping, c.Config.Drain) // a node that failed serves nothing to wait for
+		m.drain(stopping)
 	}
 	return errors.Join(err, m.stop(stopping))
 }

@@ -224,6 +224,8 @@ func TestServerTellsItsSupervisor(t *testing.T) {
 	}
 	defer conn.Close()
 	t.Setenv("NOTIFY_SOCKET", path)
+	// It may take the drain of the configuration, 100 ms, and half a minute.
+	const stopping = "STOPPING=1\nEXTEND_TIMEOUT_USEC=30100000"
 	n.serve()
 	go n.end()
 	var told []string
@@ -236,7 +238,7 @@ func TestServerTellsItsSupervisor(t *testing.T) {
 			t.Fatalf("told %q, then %v", told, err)
 		}
 		told = append(told, string(b[:size]))
-		if told[len(told)-1] == "STOPPING=1" {
+		if told[len(told)-1] == stopping {
 			break
 		}
 	}

@@ -32,7 +32,7 @@ import (
 const (
 	// defaultRegion is the Region of credential scopes. kmsd takes any.
 	defaultRegion = "us-east-1"
-	// defaultTimeout outlives the longest call, a leader that leaves.
+	// defaultTimeout outlives the longest call, a leader that leaves without a drain.
 	defaultTimeout = 70 * time.Second
 	// dialTimeout bounds the connection's making.
 	dialTimeout = 5 * time.Second
