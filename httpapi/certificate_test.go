@@ -157,13 +157,13 @@ func TestReloadUnderLoad(t *testing.T) {
 			return "", err
 		}
 		defer got.Body.Close()
-		if _, err := io.Copy(io.Discard, got.Body); err != nil || got.StatusCode != http.StatusOK {
-			return "", fmt.Errorf("%s %v", got.Status, err)
+		if got.StatusCode != http.StatusOK || got.Proto != "HTTP/2.0" {
+			return "", fmt.Errorf("%s %s", got.Proto, got.Status)
 		}
 		return got.TLS.PeerCertificates[0].DNSNames[0], nil
 	}
 	transport := func() *http.Transport {
-		return &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}
+		return &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{RootCAs: roots}}
 	}
 	old := transport()
 	defer old.CloseIdleConnections()
@@ -224,12 +224,12 @@ func TestOldTLS(t *testing.T) {
 	for version, ok := range map[uint16]bool{
 		tls.VersionTLS10: false, tls.VersionTLS11: false, tls.VersionTLS12: true, tls.VersionTLS13: true,
 	} {
-		c, err := tls.Dial("tcp", addr, &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS10, MaxVersion: version, NextProtos: []string{"h2", "http/1.1"}})
+		c, err := tls.Dial("tcp", addr, &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS10, MaxVersion: version, NextProtos: []string{"h2"}})
 		if (err == nil) != ok {
 			t.Errorf("%s: %v, want success: %v", tls.VersionName(version), err, ok)
 		}
 		if err == nil {
-			if got := c.ConnectionState().NegotiatedProtocol; got != "http/1.1" {
+			if got := c.ConnectionState().NegotiatedProtocol; got != "h2" {
 				t.Errorf("%s: protocol %q", tls.VersionName(version), got)
 			}
 			c.Close()

@@ -270,8 +270,7 @@ func certificate(t testing.TB) tls.Certificate {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
-// TestTLS checks the words of tlsDetails, and that also a client that would speak
-// HTTP/2 speaks HTTP/1.1: a stop can be announced to that without losing anything.
+// TestTLS checks both HTTP versions over TLS, and the words of tlsDetails.
 func TestTLS(t *testing.T) {
 	t.Parallel()
 	cert := certificate(t)
@@ -282,20 +281,22 @@ func TestTLS(t *testing.T) {
 	roots := x509.NewCertPool()
 	roots.AddCert(leaf)
 	for _, c := range []struct {
+		http2       bool
 		version     uint16
 		tls, cipher string
+		protocol    string
 	}{
-		{tls.VersionTLS13, "TLSv1.3", "TLS_AES_128_GCM_SHA256"},
-		{tls.VersionTLS12, "TLSv1.2", "ECDHE-ECDSA-AES128-GCM-SHA256"},
+		{true, tls.VersionTLS13, "TLSv1.3", "TLS_AES_128_GCM_SHA256", "HTTP/2.0"},
+		{false, tls.VersionTLS12, "TLSv1.2", "ECDHE-ECDSA-AES128-GCM-SHA256", "HTTP/1.1"},
 	} {
-		t.Run(c.tls, func(t *testing.T) {
+		t.Run(c.protocol, func(t *testing.T) {
 			t.Parallel()
 			f := newFakeService(t)
 			addr := start(t, f, func(cfg *httpapi.Config) {
 				cfg.TLS = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
 			})
 			transport := &http.Transport{
-				ForceAttemptHTTP2: true,
+				ForceAttemptHTTP2: c.http2,
 				TLSClientConfig:   &tls.Config{RootCAs: roots, MaxVersion: c.version},
 			}
 			defer transport.CloseIdleConnections()
@@ -304,7 +305,7 @@ func TestTLS(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer got.Body.Close()
-			if got.StatusCode != 200 || got.Proto != "HTTP/1.1" || !uuid4.MatchString(got.Header.Get("x-amzn-RequestId")) {
+			if got.StatusCode != 200 || got.Proto != c.protocol || !uuid4.MatchString(got.Header.Get("x-amzn-RequestId")) {
 				t.Errorf("got %s %s %v", got.Proto, got.Status, got.Header)
 			}
 			calls := f.seen()

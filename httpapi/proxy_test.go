@@ -317,8 +317,8 @@ func TestProxyMetric(t *testing.T) {
 	}
 }
 
-// TestProxyTLS runs Go's own client over TLS through a header.
-func TestProxyTLS(t *testing.T) {
+// TestProxyHTTP2 runs Go's own client over TLS and HTTP/2 through a header.
+func TestProxyHTTP2(t *testing.T) {
 	t.Parallel()
 	cert := certificate(t)
 	leaf, err := x509.ParseCertificate(cert.Certificate[0])
@@ -348,7 +348,7 @@ func TestProxyTLS(t *testing.T) {
 			t.Fatal(err)
 		}
 		got.Body.Close()
-		if got.StatusCode != 200 || got.Proto != "HTTP/1.1" {
+		if got.StatusCode != 200 || got.Proto != "HTTP/2.0" {
 			t.Errorf("got %s %s", got.Proto, got.Status)
 		}
 	}

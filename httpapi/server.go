@@ -38,6 +38,8 @@ const (
 	writeGrace = 10 * time.Second
 	// quietPoll is how often Quiesce looks whether a call is under way.
 	quietPoll = 10 * time.Millisecond
+	// maxStreams bounds the requests under way on one HTTP/2 connection.
+	maxStreams = 100
 )
 
 // Config configures a Server.
@@ -57,7 +59,7 @@ type Config struct {
 	Now func() time.Time
 	// Regions tells whether a Region is served. Default: every well-formed name.
 	Regions func(region string) bool
-	// TLS, when set, makes Serve speak TLS.
+	// TLS, when set, makes Serve speak TLS, and HTTP/2 to those who ask for it.
 	TLS *tls.Config
 	// ProxyCIDRs are the addresses of load balancers whose PROXY headers, version
 	// 2, are believed: the client's address in audit records and in conditions is
@@ -141,20 +143,10 @@ func New(cfg Config) (*Server, error) {
 		MaxHeaderBytes:               maxHeader,
 		ErrorLog:                     slog.NewLogLogger(cfg.Logger.Handler(), slog.LevelDebug),
 		DisableGeneralOptionsHandler: true,
-		Protocols:                    onlyHTTP1(),
+		HTTP2:                        &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
 	}
 	s.socket = s.newSocketServer()
 	return s, nil
-}
-
-// onlyHTTP1 leaves HTTP/2 out. An HTTP/2 connection can only be told to end while
-// requests are on their way to it, and those are lost: an SDK that does not repeat
-// them would fail whenever a node stops. It would also bind a whole program to one
-// node behind a load balancer that passes TLS on.
-func onlyHTTP1() *http.Protocols {
-	p := new(http.Protocols)
-	p.SetHTTP1(true)
-	return p
 }
 
 // routes is the whole map of the listener. Paths are compared as received:
