@@ -24,8 +24,9 @@ import (
 // TestOperations does what docs/operations.md says, in its order, with real
 // processes, HAProxy and the AWS CLI: from nothing to three nodes, and what comes
 // after. On the way SDKs do their main job through both configurations of HAProxy.
-// Where it balances requests, clients without retries must not notice a restart, a
-// join or a leave; where it lets TLS through, clients with the SDK's own retries.
+// Where it balances requests, neither it nor the clients try anything twice, and
+// nobody must notice a restart, a join or a leave; where it lets TLS through, clients
+// have the SDK's own retries.
 //
 // It is not parallel: on a machine that is too busy, leaders change for that reason
 // alone, and somebody notices.
@@ -117,10 +118,30 @@ func (s *site) balanceRequests(t *testing.T) *cluster {
 			t.Fatal(err)
 		}
 	}
-	s.run(t, "lb", "deploy/haproxy/requests.cfg", "sudo install -m 0644 deploy/haproxy/requests.cfg /etc/haproxy/haproxy.cfg\nsudo systemctl restart haproxy\n")
+	s.run(t, "lb", "deploy/haproxy/requests.cfg", "sudo install -m 0644 deploy/haproxy/requests.cfg /etc/haproxy/haproxy.cfg\n")
+	s.forbidRetries(t)
+	s.run(t, "lb", "deploy/haproxy/requests.cfg", "sudo systemctl restart haproxy\n")
 	// What the document's later commands trust.
 	s.run(t, "admin", "the operator's certificate", "cat "+ca+" >>kmsd-ca.pem\n")
 	return s.cluster(ca)
+}
+
+// forbidRetries makes the load balancer try nothing twice: what is to be seen is that
+// the nodes lose no request, not that somebody repeats it.
+func (s *site) forbidRetries(t *testing.T) {
+	t.Helper()
+	path := s.hosts["lb"].path("/etc/haproxy/haproxy.cfg")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const shipped, strict = "    retries 2\n    retry-on conn-failure\n    option redispatch 1\n", "    retries 0\n    no option redispatch\n"
+	if !bytes.Contains(text, []byte(shipped)) {
+		t.Fatalf("%s does not say how often it tries", path)
+	}
+	if err := os.WriteFile(path, bytes.Replace(text, []byte(shipped), []byte(strict), 1), 0o644); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // selfSigned returns a certificate for loopback and its key, PEM.
