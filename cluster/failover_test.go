@@ -284,48 +284,60 @@ func TestSnapshotAndTruncatedLog(t *testing.T) {
 	c.wantEqual()
 }
 
+// An inmemNetwork carries Raft's messages between the nodes of one cluster.
+type inmemNetwork struct {
+	mu         sync.Mutex
+	transports map[string]*raft.InmemTransport // guarded by mu; by node
+}
+
+// transport returns a node's end, connected to all others.
+func (n *inmemNetwork) transport(id string) raft.LoopbackTransport {
+	_, tr := raft.NewInmemTransport(raft.ServerAddress(id))
+	n.mu.Lock()
+	if n.transports == nil {
+		n.transports = map[string]*raft.InmemTransport{}
+	}
+	n.transports[id] = tr
+	n.mu.Unlock()
+	n.connect()
+	return tr
+}
+
+// connect connects all nodes with each other.
+func (n *inmemNetwork) connect() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for id, tr := range n.transports {
+		for other, o := range n.transports {
+			if other != id {
+				tr.Connect(raft.ServerAddress(other), o)
+			}
+		}
+	}
+}
+
+// cut takes one node off.
+func (n *inmemNetwork) cut(id string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for other, tr := range n.transports {
+		if other != id {
+			tr.Disconnect(raft.ServerAddress(id))
+		}
+	}
+	n.transports[id].DisconnectAll()
+}
+
 // A node that Raft does not reach learns of no new term. The Beats of the new
 // term's leader do reach it, and must not make it serve its old state.
 func TestBeatsOfATermThatRaftDoesNotKnow(t *testing.T) {
 	t.Parallel()
-	var mu sync.Mutex
-	transports := map[string]*raft.InmemTransport{}
-	connect := func() {
-		mu.Lock()
-		defer mu.Unlock()
-		for id, tr := range transports {
-			for other, o := range transports {
-				if other != id {
-					tr.Connect(raft.ServerAddress(other), o)
-				}
-			}
-		}
-	}
-	c := newCluster(t, 3, func(_ int, cfg *cluster.Config) {
-		cfg.SetTransport(func(id string) raft.LoopbackTransport {
-			_, tr := raft.NewInmemTransport(raft.ServerAddress(id))
-			mu.Lock()
-			transports[id] = tr
-			mu.Unlock()
-			connect()
-			return tr
-		})
-	})
+	var net inmemNetwork
+	c := newCluster(t, 3, func(_ int, cfg *cluster.Config) { cfg.SetTransport(net.transport) })
 	c.ready()
 	lead := c.leader()
-	cut := func(node int) {
-		mu.Lock()
-		defer mu.Unlock()
-		id := c.founded.NodeIDs[node]
-		for other, tr := range transports {
-			if other != id {
-				tr.Disconnect(raft.ServerAddress(id))
-			}
-		}
-		transports[id].DisconnectAll()
-	}
-	for cut(lead); !c.nodes[lead].Status().Leads; cut(lead) { // another one was elected meanwhile
-		connect()
+	for net.cut(c.founded.NodeIDs[lead]); !c.nodes[lead].Status().Leads; net.cut(c.founded.NodeIDs[lead]) {
+		net.connect() // another one was elected meanwhile
 		lead = c.leader()
 	}
 	until(t, "the leader that Raft cannot reach to stop serving", func() bool { return c.nodes[lead].Ready() != nil })

@@ -324,7 +324,11 @@ func (l *leadership) leadAdmit(ctx context.Context, body []byte) ([]byte, uint64
 	if err != nil {
 		return nil, 0, err
 	}
-	cert, err := authority.Issue(r.NodeID, public, l.n.clock.Wall())
+	now, err := l.certificateTime()
+	if err != nil {
+		return nil, 0, err
+	}
+	cert, err := authority.Issue(r.NodeID, public, now)
 	if err != nil {
 		return nil, 0, &kms.Error{Code: kms.CodeTokenInvalid, Message: "The node's ID is malformed."}
 	}

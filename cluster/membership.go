@@ -40,6 +40,9 @@ type membership struct {
 	// skewed is since when this node's wall clock differs from the others'; 0: it does
 	// not. Guarded by the lock.
 	skewed time.Duration
+	// deaf is when the leadership was last to be handed over because too few members
+	// answered Beats. Guarded by the lock.
+	deaf time.Duration
 	// complaint is what was logged last. Guarded by the lock.
 	complaint string
 }
@@ -65,6 +68,7 @@ func (l *leadership) step() {
 	l.members.Lock()
 	defer l.members.Unlock()
 	l.watchSkew()
+	l.watchBeats()
 	more, err := l.change(l.ctx)
 	if l.ctx.Err() != nil || l.n.closing.Load() {
 		return

@@ -164,7 +164,11 @@ func (l *leadership) leadRenew(ctx context.Context, from string, body []byte) ([
 	if err := l.awaitRemembered(ctx, index); err != nil {
 		return nil, 0, err
 	}
-	cert, err := authority.Issue(r.NodeID, public, l.n.clock.Wall())
+	now, err := l.certificateTime()
+	if err != nil {
+		return nil, 0, err
+	}
+	cert, err := authority.Issue(r.NodeID, public, now)
 	return cert, index, err
 }
 

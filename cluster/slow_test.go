@@ -121,3 +121,18 @@ func TestBeatsAfterSlowHandshakes(t *testing.T) {
 	c.forward(1)
 	c.wantEqual()
 }
+
+// Raft reaches the members and the Beats do not: another node leads soon.
+func TestLeaderWhoseBeatsAreLost(t *testing.T) {
+	t.Parallel()
+	var net inmemNetwork
+	c := newCluster(t, 3, func(_ int, cfg *cluster.Config) { cfg.SetTransport(net.transport) })
+	c.ready()
+	lead, others := c.split()
+	c.isolate(lead, true) // from what does not go through Raft
+	until(t, "another node leads and serves", func() bool { return c.leader() != lead })
+	c.forward(others[0])
+	c.isolate(lead, false)
+	c.ready()
+	c.wantEqual()
+}

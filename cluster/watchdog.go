@@ -2,12 +2,14 @@ package cluster
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/kmsd/kmsd/cluster/lease"
+	"github.com/kmsd/kmsd/kms"
 )
 
 const (
@@ -23,6 +25,9 @@ const (
 	maxSkew = 60 * time.Second
 	// skewPatience is how long a leader is beyond it before it hands over.
 	skewPatience = 2 * time.Second
+	// deafPatience is how long a leader goes without the answers to its Beats of so many
+	// voters that it could not lead without them, before it hands over.
+	deafPatience = 10 * time.Second
 	// leastClocks is how many clocks there must be for a median to accuse anybody.
 	leastClocks = 3
 )
@@ -140,6 +145,52 @@ func (n *Node) Passed() (t time.Time, ok bool) {
 	return time.UnixMilli(ms), true
 }
 
+// certificateTime returns the time for a certificate. One that is dated by a clock that
+// runs ahead would be taken by nobody, and its node could not even ask for another one.
+// So it is the median of the members' clocks where there are enough to tell. This node's
+// own will do when another member's agrees, or when there is no other voter.
+func (l *leadership) certificateTime() (time.Time, error) {
+	if ms := l.median(); ms != 0 {
+		return time.UnixMilli(ms), nil
+	}
+	wall, now := l.n.clock.Wall(), l.n.clock.Boot()
+	alone, agreed := true, false
+	for _, m := range l.known() {
+		alone = alone && !m.Voter
+		if m.Any && now-m.Heard < lease.Silence {
+			other := time.UnixMilli(m.Last.Wall).Add(now - m.Heard)
+			agreed = wall.Sub(other).Abs() <= maxSkew
+		}
+	}
+	if !alone && !agreed {
+		return time.Time{}, fmt.Errorf("%w: no other clock confirms the time for a certificate", kms.ErrUnavailable)
+	}
+	return wall, nil
+}
+
+// watchBeats hands the leadership over when Raft goes on reaching the members and the
+// Beats do not: nobody could serve, and Raft would leave it so. It happens when old
+// connections last and new ones cannot be made, because of this node's clock for
+// example. The membership's lock is held.
+func (l *leadership) watchBeats() {
+	now := l.n.clock.Boot()
+	voters, heard := 1, 1 // this node
+	for _, m := range l.known() {
+		if m.Voter {
+			voters++
+			if now-max(m.Heard, l.members.deaf) < deafPatience {
+				heard++
+			}
+		}
+	}
+	if 2*heard > voters {
+		return
+	}
+	l.members.deaf = now
+	l.n.log.Error("handing the leadership over: too few members answer Beats", "voters", voters, "for", deafPatience)
+	l.transfer()
+}
+
 // watchSkew hands the leadership over when this node's wall clock, which stamps all
 // commands, is not like the others'. The membership's lock is held.
 func (l *leadership) watchSkew() {
@@ -158,6 +209,11 @@ func (l *leadership) watchSkew() {
 		l.members.skewed = 0
 		l.n.log.Error("handing the leadership over: the wall clock differs from the other nodes'", "ahead", skew)
 	}
+	l.transfer()
+}
+
+// transfer gives the leadership to whom Raft chooses.
+func (l *leadership) transfer() {
 	if err := l.n.await(l.ctx, l.n.raft.LeadershipTransfer()); err != nil && l.ctx.Err() == nil {
 		l.n.log.Error("handing the leadership over", "err", err)
 	}

@@ -91,6 +91,33 @@ func TestWrongWallClock(t *testing.T) {
 	c.wantKeys([]string{id})
 }
 
+// The leader's clock jumps, and its certificate seems to be old: the new one is dated by
+// the others' clocks, so that they take it.
+func TestCertificateOfALeaderWithAWrongClock(t *testing.T) {
+	t.Parallel()
+	var clocks [3]steppedClock
+	c := newCluster(t, 3, func(i int, cfg *cluster.Config) {
+		cfg.Clock = &clocks[i]
+		cfg.SetRenewEvery(10 * time.Millisecond)
+	})
+	c.ready()
+	lead := c.leader()
+	n := c.nodes[lead]
+	before := n.Credentials().Identity().SPKI
+	clocks[lead].ahead.Store(int64(year))
+	until(t, "another node leads", func() bool { return c.leader() != lead })
+	if n.Credentials().Identity().SPKI == before {
+		t.Log("the node renewed no certificate while it led") // on a slow machine
+	}
+	if ahead := time.Until(n.Credentials().NotAfter()); ahead > trust.NodeLife {
+		t.Errorf("the certificate is valid for another %v, want %v at most", ahead, trust.NodeLife)
+	}
+	clocks[lead].ahead.Store(0)
+	c.ready()
+	c.forward(lead)
+	c.wantEqual()
+}
+
 // Two clocks accuse nobody.
 func TestTwoClocksDiffer(t *testing.T) {
 	t.Parallel()
