@@ -15,9 +15,7 @@ func TestOldSnapshotReadmitsNobody(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.stop(dead)
-	if err := c.nodes[lead].RemovePeer(t.Context(), removed.NodeID, false); err != nil {
-		t.Fatal(err)
-	}
+	c.remove(lead, dead)
 	c.rotated(old)
 	stays := c.nodes[lead].Credentials().Identity()
 	c.stop(lead)

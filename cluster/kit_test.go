@@ -88,6 +88,10 @@ func (h skipHandler) Handle(ctx context.Context, r slog.Record) error {
 	return h.Handler.Handle(ctx, r)
 }
 
+func (h skipHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return skipHandler{h.Handler.WithAttrs(attrs), h.skips}
+}
+
 // unhurried gives Raft the time that a busy machine needs to keep a leader: the nodes of
 // all tests that run share its processors and its disk. Real processes are tested with
 // Raft's real settings.
