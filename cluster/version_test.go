@@ -108,11 +108,10 @@ func TestClusterVersionFollowsTheMembers(t *testing.T) {
 		newest[i].Store(version)
 	}
 	var logged atomic.Int64
-	c := newCluster(t, 3, func(i int, cfg *cluster.Config) {
-		quick(i, cfg)
+	c := newCluster(t, 3, all(quick, calm, func(i int, cfg *cluster.Config) {
 		cfg.SetVersions(1, newest[i].Load())
 		cfg.SetStore(func(l raft.LogStore) raft.LogStore { return &aliasStore{l, &logged} })
-	})
+	}))
 	c.ready()
 	c.supports(2, 2, 1)
 	if got := c.manage(); got != 1 {
@@ -174,14 +173,13 @@ func TestMemberThatIsAwayHoldsTheVersionUp(t *testing.T) {
 	t.Parallel()
 	var last atomic.Uint32
 	last.Store(1)
-	c := newCluster(t, 5, func(i int, cfg *cluster.Config) {
-		quick(i, cfg)
+	c := newCluster(t, 5, all(quick, calm, func(i int, cfg *cluster.Config) {
 		if i == 4 {
 			cfg.SetVersions(1, last.Load())
 		} else {
 			cfg.SetVersions(1, 2)
 		}
-	})
+	}))
 	c.ready()
 	c.supports(2, 2, 2, 2, 1)
 	away := (c.leader() + 1) % 4 // the leader keeps a majority below, and with it what it heard
