@@ -52,7 +52,7 @@ const goodbyeTimeout = 500 * time.Millisecond
 // sayGoodbye tells the leader that this process serves nothing any more, so that
 // the next write does not wait for it. It is true already: closing is set.
 func (n *Node) sayGoodbye(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, goodbyeTimeout)
+	ctx, cancel := context.WithTimeout(ctx, n.cfg.hooks.goodbye)
 	defer cancel()
 	if len(n.others()) == 0 {
 		return

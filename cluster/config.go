@@ -62,6 +62,7 @@ type hooks struct {
 	promote time.Duration         // instead of promoteAfter
 	drain   time.Duration         // instead of leaveDrain
 	lonely  time.Duration         // instead of lonely
+	goodbye time.Duration         // instead of goodbyeTimeout
 	purge   purgeHooks
 	disk    func() diskSpace
 	// versions replaces what the build supports.
@@ -112,7 +113,7 @@ func (c *Config) validate() error {
 func (h *hooks) complete(c *Config) {
 	for d, standard := range map[*time.Duration]time.Duration{
 		&h.hang: storeHang, &h.hash: hashEvery, &h.renew: renewEvery,
-		&h.promote: promoteAfter, &h.drain: leaveDrain, &h.lonely: lonely,
+		&h.promote: promoteAfter, &h.drain: leaveDrain, &h.lonely: lonely, &h.goodbye: goodbyeTimeout,
 		&h.purge.every: purgeEvery, &h.purge.look: purgeLook, &h.purge.retry: purgeRetry, &h.purge.patience: purgePatience,
 	} {
 		if *d == 0 {

@@ -39,6 +39,7 @@ func (c *Config) SetRenewEvery(d time.Duration)   { c.hooks.renew = d }
 func (c *Config) SetPromoteAfter(d time.Duration) { c.hooks.promote = d }
 func (c *Config) SetLeaveDrain(d time.Duration)   { c.hooks.drain = d }
 func (c *Config) SetLonely(d time.Duration)       { c.hooks.lonely = d }
+func (c *Config) SetGoodbye(d time.Duration)      { c.hooks.goodbye = d }
 
 // SetVersions replaces the cluster versions that the build supports. Creating aliases
 // comes with cluster version 2 then.

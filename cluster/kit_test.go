@@ -37,7 +37,7 @@ const (
 
 // atOnce is how many tests run in parallel, unless -parallel says otherwise: they wait
 // for elections most of the time.
-const atOnce = 10
+const atOnce = 6
 
 func TestMain(m *testing.M) {
 	flag.Parse()

@@ -140,7 +140,7 @@ func TestTwoClocksDiffer(t *testing.T) {
 // A node that stops says so, and no write waits for it.
 func TestStoppedNodeSaysGoodbye(t *testing.T) {
 	t.Parallel()
-	c := newCluster(t, 3, calm)
+	c := newCluster(t, 3, all(calm, func(_ int, cfg *cluster.Config) { cfg.SetGoodbye(patience / 3) }))
 	waited := func(of int) bool {
 		for _, m := range c.nodes[c.leader()].Status().Members {
 			if m.ID == c.founded.NodeIDs[of] {
@@ -149,8 +149,8 @@ func TestStoppedNodeSaysGoodbye(t *testing.T) {
 		}
 		return false // the leader that was found does not lead any more
 	}
-	// On a machine so busy that half a second is not enough to say goodbye, or that an
-	// election crosses the hand-over, nobody hears it, and one write waits.
+	// On a machine so busy that an election crosses the hand-over nobody hears it, and one
+	// write waits.
 	saysGoodbye := func(who func() int) {
 		t.Helper()
 		until(t, "a node says goodbye in time", func() bool {
