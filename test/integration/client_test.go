@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/ratelimit"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
@@ -19,15 +21,24 @@ import (
 	"github.com/aws/smithy-go"
 )
 
-// kms returns a client of node i that never retries.
-func (c *cluster) kms(i int, region string) *kms.Client {
-	return c.kmsAt(c.nodes[i].endpoint, region, func(o *kms.Options) { o.Retryer = aws.NopRetryer{} })
+// patient is how the SDK retries, with more attempts: a busy machine makes a node refuse
+// calls for some seconds. An answer that decides is never asked for again.
+func patient() aws.Retryer {
+	return retry.NewStandard(func(o *retry.StandardOptions) {
+		o.MaxAttempts, o.MaxBackoff, o.RateLimiter = 60, time.Second, ratelimit.None
+	})
 }
 
-// kmsAt returns a client of an endpoint, by default with the SDK's own retries.
+// kms returns a client of node i.
+func (c *cluster) kms(i int, region string) *kms.Client { return c.kmsAt(c.nodes[i].endpoint, region) }
+
+// kmsAt returns a client of an endpoint.
 func (c *cluster) kmsAt(endpoint, region string, adapt ...func(*kms.Options)) *kms.Client {
-	return kms.New(kms.Options{BaseEndpoint: &endpoint, Region: region, Credentials: c.credentials()}, adapt...)
+	return kms.New(kms.Options{BaseEndpoint: &endpoint, Region: region, Credentials: c.credentials(), Retryer: patient()}, adapt...)
 }
+
+// once makes a client that never retries.
+func once(o *kms.Options) { o.Retryer = aws.NopRetryer{} }
 
 // everyKMS returns a client for each node.
 func (c *cluster) everyKMS(region string) []*kms.Client {
@@ -40,7 +51,7 @@ func (c *cluster) everyKMS(region string) []*kms.Client {
 
 func (c *cluster) sts(i int, region string) *sts.Client {
 	return sts.New(sts.Options{
-		BaseEndpoint: &c.nodes[i].endpoint, Region: region, Credentials: c.credentials(), Retryer: aws.NopRetryer{},
+		BaseEndpoint: &c.nodes[i].endpoint, Region: region, Credentials: c.credentials(), Retryer: patient(),
 	})
 }
 
@@ -120,10 +131,35 @@ func (c *cluster) do(ctx context.Context, endpoint string, in call) (status int,
 	return resp.StatusCode, string(text), err
 }
 
+// insist sends the call, again while the node is too busy to serve or the outcome is
+// unknown, and returns the answer that decides.
+func (c *cluster) insist(t *testing.T, endpoint string, in call) (status int, body string) {
+	t.Helper()
+	poll(t, unhurried, in.operation, func() bool {
+		var err error
+		if status, body, err = c.do(t.Context(), endpoint, in); err != nil {
+			t.Errorf("%s: %v", in.operation, err)
+			return true
+		}
+		return status < http.StatusInternalServerError
+	})
+	return status, body
+}
+
 func (c *cluster) sign(ctx context.Context, req *http.Request, body, region string) error {
 	sum := sha256.Sum256([]byte(body))
 	creds := aws.Credentials{AccessKeyID: c.accessKey, SecretAccessKey: c.secretKey}
 	return v4.NewSigner().SignHTTP(ctx, creds, req, hex.EncodeToString(sum[:]), "kms", region, time.Now())
+}
+
+// getAnswer fetches a URL, again while the node is too busy to serve.
+func getAnswer(t *testing.T, url string) (status int, body string) {
+	t.Helper()
+	poll(t, unhurried, url, func() bool {
+		status, body = get(t, url)
+		return status != http.StatusServiceUnavailable
+	})
+	return status, body
 }
 
 // get fetches a URL.

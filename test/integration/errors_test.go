@@ -44,6 +44,7 @@ func TestErrors(t *testing.T) {
 	}
 	sealed, err := nodes[1].Encrypt(t.Context(), &kms.EncryptInput{KeyId: &key, Plaintext: []byte("x")})
 	must(t, "Encrypt", sealed, err)
+	c.settle(t)
 	absent, text := aws.String("00000000-0000-4000-8000-000000000000"), []byte("x")
 
 	type client = *kms.Client

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -200,22 +201,22 @@ func (f *fleet) tls() *tls.Config {
 	return &tls.Config{RootCAs: f.trusted, MinVersion: tls.VersionTLS12}
 }
 
-// kms returns a client of a member that never retries.
-func (f *fleet) kms(m *member) *kms.Client {
+// kms returns a client of a member.
+func (f *fleet) kms(m *member, adapt ...func(*kms.Options)) *kms.Client {
 	return kms.New(kms.Options{
-		BaseEndpoint: aws.String("https://" + m.api), Region: f.region, Retryer: aws.NopRetryer{},
+		BaseEndpoint: aws.String("https://" + m.api), Region: f.region, Retryer: patient(),
 		Credentials: credentials.NewStaticCredentialsProvider(f.root.AccessKeyID, f.root.SecretAccessKey, ""),
 		HTTPClient: awshttp.NewBuildableClient().WithTransportOptions(func(tr *http.Transport) {
 			tr.TLSClientConfig = f.tls()
 			f.t.Cleanup(tr.CloseIdleConnections)
 		}),
-	})
+	}, adapt...)
 }
 
-func (f *fleet) everyKMS(members []*member) []*kms.Client {
+func (f *fleet) everyKMS(members []*member, adapt ...func(*kms.Options)) []*kms.Client {
 	var out []*kms.Client
 	for _, m := range members {
-		out = append(out, f.kms(m))
+		out = append(out, f.kms(m, adapt...))
 	}
 	return out
 }
@@ -230,11 +231,21 @@ type result struct {
 // unhurried is how often a process is asked whether it is done.
 const unhurried = 100 * time.Millisecond
 
-// commandTime bounds such a command.
-const commandTime = 45 * time.Second
+// commandTime bounds such a command. It is longer than the command's own patience.
+const commandTime = 2 * time.Minute
 
-// runCommand runs the program to its end.
-func runCommand(t *testing.T, env []string, args ...string) result {
+// runCommand runs the program to its end, again, as an operator would, while the
+// machine is so busy that no node can serve.
+func runCommand(t *testing.T, env []string, args ...string) (r result) {
+	t.Helper()
+	poll(t, unhurried, strings.Join(args, " "), func() bool {
+		r = runOnce(t, env, args...)
+		return !strings.Contains(r.stderr, "ServiceUnavailableException") && !strings.Contains(r.stderr, "KMSInternalException")
+	})
+	return r
+}
+
+func runOnce(t *testing.T, env []string, args ...string) result {
 	t.Helper()
 	p := command(args...)
 	setenv(env...)(p)

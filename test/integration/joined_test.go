@@ -101,6 +101,7 @@ func (f *fleet) everywhere(when string) []canary.Canary {
 	clients := f.everyKMS(f.alive())
 	for i, maker := range clients {
 		id, _ := create(f.t, maker)
+		f.settle()
 		plain := []byte("canary plaintext under " + id)
 		for j := range clients {
 			user := clients[(i+1+j)%len(clients)] // another one than the maker first
@@ -210,6 +211,7 @@ func TestRootCredentialReset(t *testing.T) {
 	before := f.everyKMS(f.members)
 	var made struct{ AccountID, AccessKeyID, SecretAccessKey string }
 	f.json(f.members[1].local("root-credential", "reset", "--yes", "--json"), &made)
+	f.settle()
 	if made.AccountID != old.AccountID || made.AccessKeyID == old.AccessKeyID || made.SecretAccessKey == old.SecretAccessKey {
 		t.Errorf("the reset gave %s of account %s", made.AccessKeyID, made.AccountID)
 	}

@@ -15,7 +15,7 @@ import (
 )
 
 // patience bounds every wait of a test; none takes that long when all is well.
-const patience = 60 * time.Second
+const patience = 3 * time.Minute
 
 // binary is the program that the tests run.
 var binary string

@@ -25,6 +25,7 @@ func TestMainJob(t *testing.T) {
 		alias := "alias/main/" + id
 		_, err := creator.CreateAlias(t.Context(), &kms.CreateAliasInput{AliasName: &alias, TargetKeyId: &id})
 		must(t, "CreateAlias", 0, err)
+		c.settle(t)
 		secret := []byte("a secret of node " + string(rune('0'+i)))
 		encContext := map[string]string{"purpose": "test", "é": "ü"}
 		sealed, err := encrypter.Encrypt(t.Context(), &kms.EncryptInput{KeyId: &alias, Plaintext: secret, EncryptionContext: encContext})
@@ -54,6 +55,7 @@ func TestDataKeys(t *testing.T) {
 	nodes := c.everyKMS(newRegion())
 	id, _ := create(t, nodes[0])
 	other, otherARN := create(t, nodes[1])
+	c.settle(t)
 	for i, node := range nodes {
 		next := nodes[(i+1)%len(nodes)]
 		made, err := node.GenerateDataKey(t.Context(), &kms.GenerateDataKeyInput{KeyId: &id, KeySpec: types.DataKeySpecAes256})
@@ -98,6 +100,7 @@ func TestDescribeAndList(t *testing.T) {
 	alias := aws.String("alias/listed")
 	_, err = nodes[2].CreateAlias(t.Context(), &kms.CreateAliasInput{AliasName: alias, TargetKeyId: made.KeyMetadata.KeyId})
 	must(t, "CreateAlias", 0, err)
+	c.settle(t)
 	for i, node := range nodes {
 		got, err := node.DescribeKey(t.Context(), &kms.DescribeKeyInput{KeyId: alias})
 		must(t, "DescribeKey", got, err)
@@ -139,7 +142,7 @@ func TestCallerIdentity(t *testing.T) {
 		}
 		signed, err := sts.NewPresignClient(client).PresignGetCallerIdentity(t.Context(), &sts.GetCallerIdentityInput{})
 		must(t, "presigning", signed, err)
-		status, body := get(t, signed.URL)
+		status, body := getAnswer(t, signed.URL)
 		var answer struct {
 			XMLName xml.Name `xml:"https://sts.amazonaws.com/doc/2011-06-15/ GetCallerIdentityResponse"`
 			Arn     string   `xml:"GetCallerIdentityResult>Arn"`
@@ -148,7 +151,7 @@ func TestCallerIdentity(t *testing.T) {
 		if err := xml.Unmarshal([]byte(body), &answer); err != nil || status != http.StatusOK || answer.Arn != arn || answer.Account != "123456789012" {
 			t.Errorf("node %d, presigned: %d %s (%v)", i, status, body, err)
 		}
-		if status, body := get(t, signed.URL+"0"); status != http.StatusForbidden || !bytes.Contains([]byte(body), []byte("<Code>SignatureDoesNotMatch</Code>")) {
+		if status, body := getAnswer(t, signed.URL+"0"); status != http.StatusForbidden || !bytes.Contains([]byte(body), []byte("<Code>SignatureDoesNotMatch</Code>")) {
 			t.Errorf("node %d, another signature: %d %s", i, status, body)
 		}
 	}

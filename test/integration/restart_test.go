@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
@@ -58,6 +59,7 @@ func fill(t *testing.T, c *cluster) *stock {
 // check looks for everything through every node.
 func (s *stock) check(t *testing.T, c *cluster) {
 	t.Helper()
+	c.settle(t)
 	for i, n := range c.everyKMS(c.region) {
 		listed := listKeys(t, n)
 		for _, id := range s.keys {
@@ -80,8 +82,8 @@ func (s *stock) check(t *testing.T, c *cluster) {
 	}
 }
 
-// load makes keys through all nodes until one of them is gone, and enters those
-// that were acknowledged. more waits until there are n of them.
+// load makes keys through all nodes until they are gone, and enters those that were
+// acknowledged. more waits until there are n of them.
 type load struct {
 	mu    sync.Mutex
 	stock *stock // guarded by mu
@@ -90,12 +92,18 @@ type load struct {
 
 func startLoad(ctx context.Context, c *cluster, s *stock) *load {
 	l := &load{stock: s}
-	for _, n := range c.everyKMS(c.region) {
+	for _, n := range c.nodes {
+		client := c.kmsAt(n.endpoint, c.region, once)
 		l.wg.Go(func() {
 			for {
-				out, err := n.CreateKey(ctx, &kms.CreateKeyInput{})
+				out, err := client.CreateKey(ctx, &kms.CreateKeyInput{})
 				if err != nil {
-					return
+					select {
+					case <-c.ended:
+						return
+					case <-time.After(unhurried):
+					}
+					continue
 				}
 				id, _ := awsmiddleware.GetRequestIDMetadata(out.ResultMetadata)
 				l.mu.Lock()

@@ -88,7 +88,7 @@ func (f *fleet) startTraffic() *traffic {
 
 // use makes the callers call these members from now on.
 func (tr *traffic) use(members ...*member) {
-	clients := tr.f.everyKMS(members)
+	clients := tr.f.everyKMS(members, once)
 	tr.clients.Store(&clients)
 }
 
@@ -251,7 +251,7 @@ func (c *caller) useKey(ctx context.Context, client *kms.Client, key *keyRecord)
 		c.traffic.again.Add(1)
 	case o == denied && !typed[*types.DisabledException](err):
 		c.traffic.t.Errorf("Encrypt or Decrypt: %v", err)
-	case !key.open && (o == acknowledged) != key.enabled:
+	case !key.open && (o == acknowledged) != key.enabled && !c.traffic.f.passedOver():
 		c.traffic.t.Errorf("Encrypt or Decrypt under a key that was acknowledged as enabled: %t: %v", key.enabled, err)
 	default:
 		c.traffic.uses.Add(1)
@@ -264,6 +264,7 @@ func (c *caller) useKey(ctx context.Context, client *kms.Client, key *keyRecord)
 func (tr *traffic) check() {
 	tr.t.Helper()
 	tr.end()
+	tr.f.settle()
 	tr.t.Logf("acknowledged: %d writes and %d reads; to be repeated: %d", tr.writes.Load(), tr.uses.Load(), tr.again.Load())
 	for _, m := range tr.f.alive() {
 		tr.checkMember(m)
