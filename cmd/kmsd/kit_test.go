@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/ratelimit"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/credentials"
@@ -96,10 +97,15 @@ func (c *testCluster) end() {
 	}
 }
 
-// patient is how SDKs retry, with more attempts: a busy machine makes a node refuse
-// calls for some seconds.
+// patient is how SDKs retry faults of servers and of connections, with more attempts: a
+// busy machine makes a node refuse calls for some seconds.
 func patient() aws.Retryer {
-	return retry.NewStandard(func(o *retry.StandardOptions) { o.MaxAttempts, o.MaxBackoff = 15, 2*time.Second })
+	return retry.NewStandard(func(o *retry.StandardOptions) {
+		o.MaxAttempts, o.MaxBackoff, o.RateLimiter = 60, time.Second, ratelimit.None
+		o.Retryables = []retry.IsErrorRetryable{
+			retry.NoRetryCanceledError{}, retry.RetryableConnectionError{}, retry.RetryableHTTPStatusCode{Codes: retry.DefaultRetryableHTTPStatusCodes},
+		}
+	})
 }
 
 // client returns a client of a member that never retries.

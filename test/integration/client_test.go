@@ -21,11 +21,15 @@ import (
 	"github.com/aws/smithy-go"
 )
 
-// patient is how the SDK retries, with more attempts: a busy machine makes a node refuse
-// calls for some seconds. An answer that decides is never asked for again.
+// patient is how the SDK retries faults of servers and of connections, with more
+// attempts: a busy machine makes a node refuse calls for some seconds. An answer that
+// decides is never asked for again.
 func patient() aws.Retryer {
 	return retry.NewStandard(func(o *retry.StandardOptions) {
 		o.MaxAttempts, o.MaxBackoff, o.RateLimiter = 60, time.Second, ratelimit.None
+		o.Retryables = []retry.IsErrorRetryable{
+			retry.NoRetryCanceledError{}, retry.RetryableConnectionError{}, retry.RetryableHTTPStatusCode{Codes: retry.DefaultRetryableHTTPStatusCodes},
+		}
 	})
 }
 
