@@ -37,6 +37,7 @@ func Rows(cfg Config) []*service.Row {
 		a.stsRows(),
 		userRows(),
 		a.accessKeyRows(),
+		groupRows(),
 	)
 }
 

@@ -231,7 +231,7 @@ func TestUserRecords(t *testing.T) {
 	for name, want := range map[string]any{
 		"eventSource": "iam.amazonaws.com", "eventName": "CreateUser", "awsRegion": "us-east-1", "readOnly": false,
 		"requestParameters": testkit.JSON{"userName": "bob", "path": "/eng/", "permissionsBoundary": readOnly, "tags": []any{testkit.JSON{"key": "team", "value": "x"}}},
-		"responseElements": testkit.JSON{"user": testkit.JSON{"userName": "bob", "path": "/eng/", "userId": id, "arn": "arn:aws:iam::111122223333:user/eng/bob", "createDate": "Nov 24, 2026, 12:00:00 PM"}},
+		"responseElements":  testkit.JSON{"user": testkit.JSON{"userName": "bob", "path": "/eng/", "userId": id, "arn": "arn:aws:iam::111122223333:user/eng/bob", "createDate": "Nov 24, 2026, 12:00:00 PM"}},
 	} {
 		if !reflect.DeepEqual(rec[name], want) {
 			t.Errorf("%s is %v, want %v", name, rec[name], want)
