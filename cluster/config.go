@@ -61,8 +61,8 @@ type hooks struct {
 	renew   time.Duration         // instead of renewEvery
 	promote time.Duration         // instead of promoteAfter
 	lonely  time.Duration         // instead of lonely
+	goodbye time.Duration         // instead of goodbyeTimeout
 	purge   purgeHooks
-	goodbye time.Duration // instead of goodbyeTimeout
 	disk    func() diskSpace
 	// versions replaces what the build supports.
 	versions versions

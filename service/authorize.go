@@ -72,8 +72,9 @@ func (s *Service) authorize(r *Request, in any) error {
 			return err
 		}
 	}
+	arn, where := row.alsoOn(r, in)
 	for _, action := range row.also(in) {
-		if err := s.authorizeIdentity(r, in, action, "*", ""); err != nil {
+		if err := s.authorizeIdentity(r, in, action, arn, where); err != nil {
 			return err
 		}
 	}
@@ -82,6 +83,16 @@ func (s *Service) authorize(r *Request, in any) error {
 		return s.authorizeIdentity(r, in, row.keys[0].action, arn, " on resource: "+arn)
 	}
 	return nil
+}
+
+// alsoOn returns what the row's further actions are asked on: what Identity is, or
+// every resource where the row names none.
+func (row *Row) alsoOn(r *Request, in any) (arn, where string) {
+	if !row.named {
+		return "*", ""
+	}
+	arn, shown := row.resource(r, in)
+	return arn, " on resource: " + shown
 }
 
 // authorizeIdentity decides an action that only identity policies govern. where is

@@ -47,6 +47,9 @@ type Request struct {
 	// Record is the audit record; handlers add response elements and additional
 	// event data.
 	Record audit.Record
+	// Target is the user or role that a call of IAM is on, where there is one: its
+	// tags and its boundary are condition keys.
+	Target Target
 
 	row     *Row
 	usage   *usageLog
@@ -66,6 +69,15 @@ type Request struct {
 	// Room for Record.Resources and quotas without an allocation.
 	resources [maxKeys]audit.Resource
 	counted   [maxKeys]Quota
+}
+
+// Target is what conditions know of the identity that a call of IAM is on (AWS IAM:
+// "Actions, resources, and condition keys for AWS IAM").
+type Target struct {
+	Tags []fsm.Tag
+	// Boundary is the ARN of its permissions boundary, empty where it has none or the
+	// action does not know the condition key.
+	Boundary string
 }
 
 // maxKeys bounds the keys that a call names.

@@ -42,6 +42,17 @@ func (c *conditions) values(name string) []string {
 		return c.r.global(rest, c.key)
 	case "sts":
 		return c.own(name)
+	case "iam":
+		if v := c.own(name); v != nil {
+			return v
+		}
+		if tag, ok := strings.CutPrefix(rest, "resourcetag/"); ok {
+			return tagNamed(c.r.Target.Tags, tag)
+		}
+		if rest == "permissionsboundary" {
+			return present(c.r.Target.Boundary)
+		}
+		return nil
 	case "kms":
 		if v := c.own(name); v != nil || c.key == nil {
 			if v == nil && rest == "calleraccount" {
@@ -126,11 +137,11 @@ func (r *Request) daysUnused(k *fsm.Key) []string {
 	return []string{strconv.FormatInt(max(0, r.Now-since)/dayMillis, 10)}
 }
 
-// resourceTag returns the value of a tag of the key. Tag names of conditions ignore
-// case.
+// resourceTag returns the value of a tag of the key, or of the identity that the call
+// is on. Tag names of conditions ignore case.
 func (c *conditions) resourceTag(name string) []string {
 	if c.key == nil {
-		return nil
+		return tagNamed(c.r.Target.Tags, name)
 	}
 	return tagNamed(c.r.View.Tags(c.key.Region, c.key.ID), name)
 }

@@ -50,7 +50,7 @@ type Op[In, Out any] struct {
 	// nil where that is "*".
 	Resource func(*Request, *In) (arn, shown string)
 	// Also returns actions that identity policies must allow beside Identity, because of
-	// what the call's parameters ask for; nil where there are none.
+	// what the call's parameters ask for, on the same resource; nil where there are none.
 	Also func(*In) []string
 	// Alias returns the alias that the call makes, moves or deletes. Identity policies
 	// must allow the keys' action on it, too.
@@ -121,6 +121,7 @@ type Row struct {
 	Operator       string
 	CrossAccount   bool
 	HasDryRun      bool
+	named          bool // there is a Resource
 	acts           bool
 	keys           []keyRule
 	quota          Quota
@@ -180,7 +181,7 @@ func (o Op[In, Out]) Row() *Row {
 	row := &Row{
 		Service: o.Service, Name: o.Name, Write: o.Write != nil, Once: o.Once, Open: o.Open, Public: o.Public, Local: o.Local,
 		Identity: o.Identity, Operator: o.Operator,
-		HasDryRun: o.DryRun != nil, acts: o.Act != nil, resourcesEmpty: o.Identity != "",
+		HasDryRun: o.DryRun != nil, named: o.Resource != nil, acts: o.Act != nil, resourcesEmpty: o.Identity != "",
 		eventSource: eventSource(o.Service), quota: o.quota(), quotaOf: o.QuotaOf,
 		decode: func(body []byte) (any, error) {
 			in := new(In)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"flag"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -70,8 +71,17 @@ func compatibilityTable() string {
 		b.WriteString("| " + op.Name + " | yes | " + where(row) + " | " + strings.Join(row.Actions(), ", ") + " | " + yesNo(row.CrossAccount) + " | " + yesNo(row.HasDryRun) + " |\n")
 	}
 	b.WriteString("\n")
-	for _, row := range slices.Concat(iamapi.Rows(iamapi.Config{})) {
-		b.WriteString("Of " + strings.ToUpper(row.Service) + ": " + row.Name + ".\n")
+	names := map[string][]string{}
+	for _, row := range iamapi.Rows(iamapi.Config{}) {
+		names[row.Service] = append(names[row.Service], row.Name)
+	}
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		slices.Sort(names[name])
+		b.WriteString("Served of AWS " + strings.ToUpper(name) + ":\n\n")
+		for _, op := range names[name] {
+			b.WriteString("- " + op + "\n")
+		}
+		b.WriteString("\n")
 	}
 	return b.String()
 }

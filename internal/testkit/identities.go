@@ -75,3 +75,14 @@ func (s *Solo) SetTrust(t testing.TB, id, trust string) {
 	i.ModIndex, i.Trust = 0, sha256.Sum256([]byte(trust))
 	s.Apply(t, fsm.SetIdentity{Identity: i, Texts: []string{trust}})
 }
+
+// NewManagedPolicy makes a managed policy and returns its ARN.
+func (s *Solo) NewManagedPolicy(t testing.TB, account, name, text string) string {
+	t.Helper()
+	p := fsm.ManagedPolicy{
+		ID: fmt.Sprintf("ANPA%017d", s.Machine.Index()), Account: account, Name: name, Path: "/", Created: s.Now().UnixMilli(), Updated: s.Now().UnixMilli(),
+		Versions: []fsm.PolicyVersion{{ID: "v1", Hash: sha256.Sum256([]byte(text)), Created: s.Now().UnixMilli()}}, Default: "v1", Made: 1,
+	}
+	s.Apply(t, fsm.CreateManagedPolicy{Policy: p, Texts: []string{text}})
+	return p.ARN()
+}

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/kmsd/kmsd/service/iamapi"
+	iamwire "github.com/kmsd/kmsd/wire/iam"
 	wire "github.com/kmsd/kmsd/wire/sts"
 )
 
@@ -30,5 +31,26 @@ func TestSTSRows(t *testing.T) {
 	}
 	if len(names) != len(stsActions) || !slices.Contains(names, "AssumeRole") {
 		t.Errorf("operations %v", names)
+	}
+}
+
+// Every operation of IAM needs the permission of its name, and only those that AWS
+// calls reads leave the state alone.
+func TestIAMRows(t *testing.T) {
+	t.Parallel()
+	for _, r := range iamapi.Rows(iamapi.Config{}) {
+		if r.Service != "iam" {
+			continue
+		}
+		if _, ok := iamwire.Lookup(r.Name); !ok {
+			t.Errorf("the model has no operation %s", r.Name)
+		}
+		reads := strings.HasPrefix(r.Name, "Get") || strings.HasPrefix(r.Name, "List")
+		if actions := strings.Join(r.Actions(), " "); r.Write == reads || actions != "iam:"+r.Name || r.Open {
+			t.Errorf("%s: write %t, actions %q", r.Name, r.Write, actions)
+		}
+		if strings.HasPrefix(r.Name, "Create") && !r.Once {
+			t.Errorf("%s would create twice", r.Name)
+		}
 	}
 }

@@ -7,6 +7,7 @@ package iamapi
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -32,7 +33,12 @@ type api struct{ keyring *crypto.Keyring }
 // Rows returns the operations of IAM and STS that kmsd serves.
 func Rows(cfg Config) []*service.Row {
 	a := &api{keyring: cfg.Keyring}
-	return a.stsRows()
+	return slices.Concat(
+		a.stsRows(),
+		userRows(),
+		a.accessKeyRows(),
+		groupRows(),
+	)
 }
 
 func (a *api) stsRows() []*service.Row {
