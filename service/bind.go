@@ -86,3 +86,9 @@ func ShowPolicy(view *fsm.View, stored string) (string, error) {
 		}
 	})
 }
+
+// KnownPrincipal tells whether BindPolicy would accept a principal.
+func KnownPrincipal(view *fsm.View, principal string) bool {
+	_, ok := bind(view, principal)
+	return ok
+}

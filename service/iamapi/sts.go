@@ -38,6 +38,7 @@ func Rows(cfg Config) []*service.Row {
 		userRows(),
 		a.accessKeyRows(),
 		groupRows(),
+		roleRows(),
 	)
 }
 
