@@ -58,6 +58,8 @@ var imports = map[string][]string{
 	"bench":            {"kms"},
 	// Real processes, seen from outside.
 	"test/integration": {"kms"},
+	// Three whole nodes against a model of a key's life.
+	"test/model": {all},
 }
 
 // testOnly are packages that only tests may import.

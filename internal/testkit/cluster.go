@@ -28,9 +28,10 @@ const Patience = 2 * time.Minute
 type Cluster struct {
 	Nodes []*ClusterNode
 
-	t     *testing.T
-	ids   []string
-	ahead atomic.Int64 // of all wall clocks, in nanoseconds
+	t      *testing.T
+	ids    []string
+	change func(*ClusterNode, *service.Config) // nil for no change
+	ahead  atomic.Int64                        // of all wall clocks, in nanoseconds
 
 	mu    sync.Mutex
 	addrs map[string]string // guarded by mu; by node ID
@@ -76,7 +77,14 @@ func (c *Clock) RunLonger(d time.Duration) { c.boot.Add(int64(d)) }
 // StartCluster starts nodes and waits until they serve. They end with the test.
 func StartCluster(t *testing.T, size int) *Cluster {
 	t.Helper()
-	c := &Cluster{t: t, addrs: map[string]string{}}
+	return StartClusterWith(t, size, nil)
+}
+
+// StartClusterWith is StartCluster with services that are made as change wants them,
+// each time that a node starts.
+func StartClusterWith(t *testing.T, size int, change func(*ClusterNode, *service.Config)) *Cluster {
+	t.Helper()
+	c := &Cluster{t: t, change: change, addrs: map[string]string{}}
 	cfg := cluster.InitConfig{Now: time.Now(), Genesis: c.genesis}
 	for range size {
 		base := t.TempDir()
@@ -127,10 +135,15 @@ func (c *Cluster) Start(i int) {
 	c.addrs[c.ids[i]] = node.Addr().String()
 	c.mu.Unlock()
 	config := kmsapi.Config{Keyring: node.Keyring(), Materials: crypto.NewMaterialCache(1000)}
-	n.Node, n.Service = node, service.New(service.Config{
+	cfg := service.Config{
 		Cluster: node, Keys: node.Keyring(), Trail: n.Trail, Rows: kmsapi.Rows(config), Due: kmsapi.Due(config),
 		Logger: log, Now: n.Clock.Wall, DuePoll: 20 * time.Millisecond,
-	})
+	}
+	n.Node = node
+	if c.change != nil {
+		c.change(n, &cfg)
+	}
+	n.Service = service.New(cfg)
 	node.Serve(cluster.Handlers{Execute: n.Service.Execute, Lead: n.Service.Lead})
 }
 
@@ -170,6 +183,13 @@ func (c *Cluster) Pass(d time.Duration) { c.ahead.Add(int64(d)) }
 // Until polls ok, which the nodes decide, until it is true.
 func (c *Cluster) Until(what string, ok func() bool) {
 	c.t.Helper()
+	if !Eventually(ok) {
+		c.t.Fatalf("waited in vain: %s", what)
+	}
+}
+
+// Eventually polls ok until it is true, and returns false when Patience ends before.
+func Eventually(ok func() bool) bool {
 	deadline := time.NewTimer(Patience)
 	defer deadline.Stop()
 	tick := time.NewTicker(2 * time.Millisecond)
@@ -178,9 +198,10 @@ func (c *Cluster) Until(what string, ok func() bool) {
 		select {
 		case <-tick.C:
 		case <-deadline.C:
-			c.t.Fatalf("waited in vain: %s", what)
+			return false
 		}
 	}
+	return true
 }
 
 // Ready waits until every running node serves.
@@ -224,21 +245,38 @@ func (c *Cluster) View(i int) *fsm.View {
 // fails the test.
 func (c *Cluster) Must(i int, op string, body JSON) JSON {
 	c.t.Helper()
-	text, err := json.Marshal(body)
-	check(c.t, err)
-	var out JSON
-	invocation := service.NewUUID()
-	c.Until(op+" succeeds", func() bool {
-		raw, err := c.call(c.Nodes[i], op, text, invocation)
-		if err == nil && len(raw) > 0 {
-			check(c.t, json.Unmarshal(raw, &out))
-		}
-		if refusal, ok := kms.AsError(err); ok && kms.Info(refusal.Code).Fault == kms.FaultClient {
-			c.t.Fatalf("%s: %v", op, refusal)
-		}
-		return err == nil
-	})
+	out, refusal := c.Do(i, op, body)
+	if refusal != nil {
+		c.t.Fatalf("%s: %v", op, refusal)
+	}
 	return out
+}
+
+// Do makes a KMS call through a node, again under the same invocation id while nothing
+// was done or nobody knows what was, as SDKs do. It returns the answer's object, nil
+// for an empty body, or the refusal. Any goroutine may call it.
+func (c *Cluster) Do(i int, op string, body JSON) (out JSON, refusal *kms.Error) {
+	text, err := json.Marshal(body)
+	if err != nil {
+		panic(err)
+	}
+	var raw []byte
+	invocation := service.NewUUID()
+	answered := Eventually(func() bool {
+		raw, err = c.call(c.Nodes[i], op, text, invocation)
+		refusal, _ = kms.AsError(err)
+		return err == nil || kms.Info(refusal.Code).Fault == kms.FaultClient
+	})
+	switch {
+	case err != nil:
+		if !answered {
+			c.t.Errorf("%s is not answered: %v", op, err)
+		}
+		return nil, refusal
+	case len(raw) > 0 && json.Unmarshal(raw, &out) != nil:
+		c.t.Errorf("%s answered %q", op, raw)
+	}
+	return out, nil
 }
 
 func (c *Cluster) call(n *ClusterNode, op string, body []byte, invocation string) ([]byte, error) {

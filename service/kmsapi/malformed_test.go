@@ -154,6 +154,7 @@ var malformed = []struct {
 	{"PutKeyPolicy", `{"KeyId":"$ID","Policy":"{}","PolicyName":"other"}`, notFound("No such policy exists")},
 	{"PutKeyPolicy", `{"KeyId":"$ID","Policy":"{"}`, outcome{"MalformedPolicyDocumentException", "Policy contains invalid json"}},
 	{"PutKeyPolicy", `{"KeyId":"$ID","Policy":"{\"Statement\":[]}"}`, outcome{"MalformedPolicyDocumentException", "Syntax errors in policy."}},
+	{"PutKeyPolicy", `{"KeyId":"$ID","Policy":"` + strings.Repeat(" ", 32769) + `"}`, outcome{"LimitExceededException", "The key policy exceeds the size limit of 32768 bytes."}},
 	{"ListKeyPolicies", `{"KeyId":"$ID","Limit":1001}`, constraint("Value '1001' at 'limit' failed to satisfy constraint: Member must have value less than or equal to 1000")},
 }
 

@@ -21,6 +21,10 @@ func TestMain(m *testing.M) {
 		fmt.Println("FAIL: answers that the model does not declare:\n  " + strings.Join(undeclared, "\n  "))
 		code = 1
 	}
+	if never := neverAnswered(); code == 0 && isWhole() && len(never) > 0 {
+		fmt.Println("FAIL: errors that the model declares and no test was answered:\n  " + strings.Join(never, "\n  "))
+		code = 1
+	}
 	os.Exit(code)
 }
 

@@ -152,6 +152,7 @@ func testAWSCLI(t *testing.T, c awsCLI) {
 	cliState(t, c, first)
 	cliAliases(t, c, first, second)
 	cliRefusals(t, c)
+	cliLife(t, c)
 }
 
 // cliKeys makes a key and describes it elsewhere, names it, and makes another.

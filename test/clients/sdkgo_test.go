@@ -57,6 +57,7 @@ func TestGoSDK(t *testing.T) {
 	c.aliases(t, first, second)
 	c.refusals(t, first)
 	c.once(t)
+	c.life(t)
 }
 
 // goClients has a client for each node.

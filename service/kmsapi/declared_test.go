@@ -1,0 +1,136 @@
+package kmsapi_test
+
+import (
+	"flag"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/kmsd/kmsd/fsm"
+	"github.com/kmsd/kmsd/internal/testkit"
+	"github.com/kmsd/kmsd/kms"
+	"github.com/kmsd/kmsd/service"
+	wirekms "github.com/kmsd/kmsd/wire/kms"
+)
+
+// neverOccur are the errors that the model declares and that no call of kmsd can be
+// answered, and why. The list is for operations that are served.
+var neverOccur = []struct{ code, operations, why string }{
+	{"DependencyTimeoutException", "*", "no call waits for another service"},
+	{"KeyUnavailableException", "Decrypt Encrypt GenerateDataKey GenerateDataKeyWithoutPlaintext ReEncrypt",
+		"a node that serves has every key; one that cannot answers ServiceUnavailableException for all of them"},
+	{"CustomKeyStoreInvalidStateException", "CreateKey GenerateRandom", "there are no custom key stores"},
+	{"CloudHsmClusterInvalidConfigurationException", "CreateKey", "there are no custom key stores"},
+	{"XksKeyInvalidConfigurationException", "CreateKey", "there are no custom key stores"},
+	{"XksKeyAlreadyInUseException", "CreateKey", "there are no custom key stores"},
+	{"XksKeyNotFoundException", "CreateKey", "there are no custom key stores"},
+	{"UnsupportedOperationException", "GenerateRandom", "it is for custom key stores of the external kind"},
+	{"UnsupportedOperationException", "PutKeyPolicy", "every kind of key has a policy"},
+	{"InvalidArnException", "CreateKey", "a principal whose ARN is broken is answered by MalformedPolicyDocumentException"},
+	{"InvalidAliasNameException", "CreateAlias", "AWS answers ValidationException"},
+	{"LimitExceededException", "TagResource", "AWS answers TagException"},
+	{"KMSInternalException", "DescribeKey GenerateRandom GetKeyPolicy GetKeyRotationStatus ListAliases ListKeyPolicies ListKeyRotations ListKeys ListResourceTags",
+		"they answer from what is in memory, and nothing of it can fail but by a defect"},
+	// AWS: "Key states of AWS KMS keys" has a tick in every column.
+	{"KMSInvalidStateException", "DeleteAlias GetKeyPolicy GetKeyRotationStatus ListKeyPolicies ListKeyRotations PutKeyPolicy", "they work in every state"},
+}
+
+// neverAnswered returns the errors that operations declare, that can occur, and that no
+// call of this process was answered; and those of the list above that one was.
+func neverAnswered() (out []string) {
+	for _, row := range rowCases {
+		op, _ := wirekms.Lookup(row.name)
+		answered := testkit.Seen(op.Name)
+		for _, code := range op.Errors {
+			excused := slices.ContainsFunc(neverOccur, func(e struct{ code, operations, why string }) bool {
+				return e.code == code && (e.operations == "*" || slices.Contains(strings.Fields(e.operations), op.Name))
+			})
+			switch seen := slices.Contains(answered, code); {
+			case !seen && !excused:
+				out = append(out, op.Name+": "+code)
+			case seen && excused:
+				out = append(out, op.Name+": "+code+", which cannot occur, was answered")
+			}
+		}
+	}
+	return out
+}
+
+// isWhole tells whether this process runs all tests of the package.
+func isWhole() bool {
+	for _, name := range []string{"test.run", "test.skip", "test.list"} {
+		if flag.Lookup(name).Value.String() != "" {
+			return false
+		}
+	}
+	return true
+}
+
+// Every error that a listed operation is excused from is one that it declares.
+func TestNeverOccur(t *testing.T) {
+	t.Parallel()
+	for _, e := range neverOccur {
+		for _, name := range strings.Fields(e.operations) {
+			if op, ok := wirekms.Lookup(name); name != "*" && (!ok || !slices.Contains(op.Errors, e.code)) {
+				t.Errorf("%s does not declare %s", name, e.code)
+			}
+		}
+	}
+}
+
+// writeCases are a call of every operation that writes, which would succeed. $KEY is an
+// enabled key, $PENDING one that waits for its deletion.
+var writeCases = map[string]string{
+	"CancelKeyDeletion": `{"KeyId":"$PENDING"}`, "CreateAlias": `{"AliasName":"alias/new","TargetKeyId":"$KEY"}`, "CreateKey": `{}`,
+	"DeleteAlias": `{"AliasName":"alias/it"}`, "DisableKey": `{"KeyId":"$KEY"}`, "DisableKeyRotation": `{"KeyId":"$KEY"}`,
+	"EnableKey": `{"KeyId":"$KEY"}`, "EnableKeyRotation": `{"KeyId":"$KEY"}`, "PutKeyPolicy": `{"KeyId":"$KEY","Policy":"$POLICY"}`,
+	"RotateKeyOnDemand": `{"KeyId":"$KEY"}`, "ScheduleKeyDeletion": `{"KeyId":"$KEY"}`, "TagResource": `{"KeyId":"$KEY","Tags":[{"TagKey":"a","TagValue":"b"}]}`,
+	"UntagResource": `{"KeyId":"$KEY","TagKeys":["made"]}`, "UpdateAlias": `{"AliasName":"alias/it","TargetKeyId":"$KEY"}`,
+	"UpdateKeyDescription": `{"KeyId":"$KEY","Description":"b"}`,
+}
+
+// When no proposal comes back, the caller hears that nobody knows. What is lost has
+// changed nothing, and the call made again succeeds.
+func TestUnknownOutcomes(t *testing.T) {
+	t.Parallel()
+	for _, row := range rowCases {
+		if !row.write {
+			continue
+		}
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			s := testkit.Start(t)
+			key, ending := s.Must(t, "CreateKey", `{"Tags":[{"TagKey":"made","TagValue":""}]}`)["KeyMetadata"].(obj)["KeyId"].(string), s.NewKey(t)
+			s.NewAlias(t, "alias/it", key)
+			s.Must(t, "ScheduleKeyDeletion", obj{"KeyId": ending})
+			body := fill(writeCases[row.name], "$KEY", key, "$PENDING", ending, "$POLICY", strings.ReplaceAll(rootPolicy, `"`, `\"`))
+			before := s.Prune(t)
+			s.Fault = func(fsm.Command) error { return kms.ErrOutcomeUnknown }
+			wantOutcome(t, s.Call(t, testkit.Root, row.name, body), outcome{"KMSInternalException", "The outcome of this request is unknown."})
+			s.Fault = nil
+			if s.Prune(t) != before {
+				t.Error("the state changed")
+			}
+			wantOutcome(t, s.Call(t, testkit.Root, row.name, body), success)
+		})
+	}
+}
+
+// A node that cannot open a key's material answers so, and not as if the ciphertext
+// were wrong.
+func TestMaterialThatDoesNotOpen(t *testing.T) {
+	t.Parallel()
+	s := testkit.Start(t)
+	key := s.NewKey(t)
+	blob := s.NewBlob(t, key)
+	s.Service = s.NewServiceWith(func(c *service.Config) { c.Rows = rows() }) // with the keyring of nobody
+	for op, body := range map[string]obj{
+		"Encrypt": {"KeyId": key, "Plaintext": "AA=="}, "Decrypt": {"CiphertextBlob": blob}, "ReEncrypt": {"CiphertextBlob": blob, "DestinationKeyId": key},
+		"GenerateDataKey": {"KeyId": key, "KeySpec": "AES_256"}, "GenerateDataKeyWithoutPlaintext": {"KeyId": key, "KeySpec": "AES_256"},
+	} {
+		t.Run(op, func(t *testing.T) {
+			wantOutcome(t, s.Call(t, testkit.Root, op, body),
+				outcome{"KMSInternalException", "The request was rejected because an internal exception occurred. The request can be retried."})
+		})
+	}
+}
