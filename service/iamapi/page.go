@@ -146,3 +146,9 @@ func tagPlace(t fsm.Tag) string {
 func tagPage(p pager, tags []fsm.Tag) (listed[wire.Tag], error) {
 	return pageOf(p, tags, tagPlace, func(t fsm.Tag) wire.Tag { return wire.Tag{Key: t.Key, Value: t.Value} })
 }
+
+// nameKey and policyKey are where identities and managed policies stand in their
+// lists.
+func nameKey(i *fsm.Identity) string { return strings.ToLower(i.Name) }
+
+func policyKey(p *fsm.ManagedPolicy) string { return strings.ToLower(p.Name) }

@@ -39,6 +39,7 @@ func Rows(cfg Config) []*service.Row {
 		a.accessKeyRows(),
 		groupRows(),
 		roleRows(),
+		absentRows(),
 	)
 }
 
