@@ -19,15 +19,32 @@ const serial = 100
 
 // TestEveryWriteIsSynced counts the syncs of each node's log while keys are
 // created one after the other: each must have been synced on the leader and on one
-// of the others before it was acknowledged.
+// of the others before it was acknowledged. On a busy machine another node may come to
+// lead meanwhile; then the syncs of another cluster are counted.
 func TestEveryWriteIsSynced(t *testing.T) {
+	for range 10 {
+		counted := false
+		t.Run("a cluster", func(t *testing.T) { counted = countWrites(t) })
+		if counted || t.Failed() {
+			return
+		}
+	}
+	t.Error("no leader led for as long as the syncs were counted")
+}
+
+// countWrites returns false if not one node has led all the time.
+func countWrites(t *testing.T) bool {
 	dir := t.TempDir()
 	trace := filepath.Join(dir, "trace")
 	data := filepath.Join(dir, "data")
 	c := startCluster(t, func(p *process) { underStrace(t, p, trace) }, "--data", data)
 	logs := openLogs(t, trace, data)
 	client := c.kms(0, c.region)
-	lead := c.leads(t)
+	lead, ok := c.leads(t)
+	if !ok {
+		return false
+	}
+	var wrong []string
 	first := countSyncs(t, trace, logs)
 	before := first
 	for write := range serial {
@@ -36,12 +53,18 @@ func TestEveryWriteIsSynced(t *testing.T) {
 		}
 		after := countSyncs(t, trace, logs)
 		if after[lead] == before[lead] {
-			t.Errorf("write %d was acknowledged before the leader, node %d, had synced its log", write, lead)
+			wrong = append(wrong, fmt.Sprintf("write %d was acknowledged before the leader, node %d, had synced its log", write, lead))
 		}
 		if a, b := (lead+1)%3, (lead+2)%3; after[a] == before[a] && after[b] == before[b] {
-			t.Errorf("write %d was acknowledged before a follower had synced its log", write)
+			wrong = append(wrong, fmt.Sprintf("write %d was acknowledged before a follower had synced its log", write))
 		}
 		before = after
+	}
+	if _, still := c.leads(t); !still {
+		return false
+	}
+	for _, w := range wrong {
+		t.Error(w)
 	}
 	enough := 0
 	for i := range c.nodes {
@@ -57,9 +80,7 @@ func TestEveryWriteIsSynced(t *testing.T) {
 	if enough == 0 {
 		t.Errorf("no follower has synced its log %d times for as many writes", serial)
 	}
-	if again := c.leads(t); again != lead {
-		t.Errorf("node %d led, and node %d does", lead, again)
-	}
+	return true
 }
 
 // underStrace makes a process run under strace, which writes a file for each
@@ -74,17 +95,18 @@ func underStrace(t *testing.T, p *process, trace string) {
 	p.cmd.Path, p.cmd.Args = path, append(args, append([]string{binary}, p.cmd.Args[1:]...)...)
 }
 
-// leads finds the node that says that it leads, and that no other did.
-func (c *cluster) leads(t *testing.T) int {
+// leads finds the node that says that it leads. It returns false if another one did, or
+// if it has lost a term.
+func (c *cluster) leads(t *testing.T) (int, bool) {
 	t.Helper()
 	found := regexp.MustCompile(`msg="this node leads" node=(\S+)`).FindAllStringSubmatch(c.stderr.String(), -1)
 	for i, n := range c.nodes {
 		if len(found) == 1 && found[0][1] == n.id {
-			return i
+			return i, true
 		}
 	}
-	t.Fatalf("not one node leads all the time: %q", found)
-	return -1
+	t.Logf("not one node leads all the time: %q", found)
+	return -1, false
 }
 
 // lines returns all that strace has written. strace writes a call down before the
