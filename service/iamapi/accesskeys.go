@@ -115,22 +115,22 @@ func (a *api) seal(id, secret string) (sealed []byte, term uint32, err error) {
 // repeatAccessKey renders an answer that was lost from the record: the secret is
 // sealed there.
 func (a *api) repeatAccessKey(r *service.Request, once *fsm.Once) (*wire.CreateAccessKeyResponse, error) {
-	for _, id := range once.IDs {
-		k, ok := r.View.AccessKey(id)
-		if !ok {
-			return nil, noSuchAccessKey(id)
-		}
-		secret, err := a.keyring.Open(service.SecretPurpose, k.ID, k.Secret)
-		if err != nil {
-			return nil, fmt.Errorf("opening the new access key: %w", err)
-		}
-		var name *string
-		if i, ok := r.View.Identity(k.UniqueID); ok {
-			name = &i.Name
-		}
-		return createdAccessKey(r, k, name, string(secret)), nil
+	if len(once.IDs) != 1 {
+		return nil, fmt.Errorf("kmsd: exactly-once entry of CreateAccessKey names %d keys", len(once.IDs))
 	}
-	return nil, noSuch("The access key that the request created cannot be found.")
+	k, ok := r.View.AccessKey(once.IDs[0])
+	if !ok {
+		return nil, noSuchAccessKey(once.IDs[0])
+	}
+	secret, err := a.keyring.Open(service.SecretPurpose, k.ID, k.Secret)
+	if err != nil {
+		return nil, fmt.Errorf("opening the new access key: %w", err)
+	}
+	var name *string
+	if i, ok := r.View.Identity(k.UniqueID); ok {
+		name = &i.Name
+	}
+	return createdAccessKey(r, k, name, string(secret)), nil
 }
 
 // createdAccessKey is the answer for a new access key, the only one that ever shows
