@@ -93,10 +93,10 @@ func identityPlaces(rec record) []place {
 	}
 	entity := i.Kind.noun() + "/" + name
 	for _, arn := range i.Attached {
-		out = append(out, place{index: entitiesByPolicy, owner: arn, key: entity, weight: 1})
+		out = append(out, place{index: entitiesByPolicy, owner: arn + "/" + i.Account, key: entity, weight: 1})
 	}
 	if i.Boundary != "" {
-		out = append(out, place{index: entitiesByBoundary, owner: i.Boundary, key: entity, weight: 1})
+		out = append(out, place{index: entitiesByBoundary, owner: i.Boundary + "/" + i.Account, key: entity, weight: 1})
 	}
 	return out
 }

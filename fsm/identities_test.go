@@ -165,7 +165,7 @@ func TestDeleteConflicts(t *testing.T) {
 	left.Attached, left.Boundary = nil, policyARN(1)
 	d.ok(set(left))
 	conflict(fsm.DeleteManagedPolicy{ARN: policyARN(1)}, "Cannot delete a policy attached to entities.")
-	if attached, bounding := d.View().PolicyUses(policyARN(1)); attached != 0 || bounding != 1 {
+	if attached, bounding := d.View().PolicyUses(account, policyARN(1)); attached != 0 || bounding != 1 {
 		t.Errorf("the policy is attached %d times and bounds %d", attached, bounding)
 	}
 	left.Boundary = ""
@@ -224,7 +224,7 @@ func TestLinksAndQuotas(t *testing.T) {
 	if len(members) != 1 || members[0].ID != u.ID || more {
 		t.Errorf("members: got %v", members)
 	}
-	entities, _ := d.View().PolicyEntities(arns[2], false, "", 10)
+	entities, _ := d.View().PolicyEntities(account, arns[2], false, "", 10)
 	if len(entities) != 1 || entities[0].ID != u.ID {
 		t.Errorf("entities: got %v", entities)
 	}
@@ -236,6 +236,39 @@ func TestLinksAndQuotas(t *testing.T) {
 	d.ok(setPolicy(managed(8, 1, 2, 3, 4, 5)))
 	d.refused(setPolicy(managed(8, 1, 2, 3, 4, 5, 6)), kms.CodeEntityLimitExceeded,
 		"A managed policy can have up to 5 versions. Before you create a new version, you must delete an existing version.")
+}
+
+// A policy that AWS manages serves all accounts, and none of them sees another's uses.
+func TestEntitiesOfSharedPolicy(t *testing.T) {
+	t.Parallel()
+	d := started(t, nil)
+	const shared, other = "arn:aws:iam::aws:policy/ReadOnlyAccess", "444455556666"
+	ours, theirs := identity(fsm.KindUser, 1), identity(fsm.KindUser, 2)
+	theirs.Account, theirs.Name = other, ours.Name
+	for _, i := range []*fsm.Identity{&ours, &theirs} {
+		i.Attached, i.Boundary = []string{shared}, shared
+		d.ok(create(*i))
+	}
+	wantUses := func(account string, want ...string) {
+		t.Helper()
+		attached, bounding := d.View().PolicyUses(account, shared)
+		for bounded, n := range map[bool]int{false: attached, true: bounding} {
+			found, more := d.View().PolicyEntities(account, shared, bounded, "", 10)
+			var got []string
+			for _, i := range found {
+				got = append(got, i.ID)
+			}
+			if !slices.Equal(got, want) || more || n != len(want) {
+				t.Errorf("bounded %t: %d entities of account %s: %v, want %v", bounded, n, account, got, want)
+			}
+		}
+	}
+	wantUses(account, ours.ID)
+	wantUses(other, theirs.ID)
+	ours.Attached, ours.Boundary = nil, ""
+	d.ok(set(ours))
+	wantUses(account)
+	wantUses(other, theirs.ID)
 }
 
 func TestAccessKeys(t *testing.T) {

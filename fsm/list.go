@@ -112,29 +112,29 @@ func (v *View) ManagedPolicies(account, after string, limit int) ([]*ManagedPoli
 	return cast[*ManagedPolicy](found), more
 }
 
-// PolicyEntities returns up to limit identities to which the policy is attached, in
-// the order of PolicyEntityKey, and whether more follow. bounded asks for those that
-// the policy bounds.
-func (v *View) PolicyEntities(arn string, bounded bool, after string, limit int) ([]*Identity, bool) {
+// PolicyEntities returns up to limit identities of the account to which the policy is
+// attached, in the order of PolicyEntityKey, and whether more follow. bounded asks for
+// those that the policy bounds.
+func (v *View) PolicyEntities(account, arn string, bounded bool, after string, limit int) ([]*Identity, bool) {
 	index := uint8(entitiesByPolicy)
 	if bounded {
 		index = entitiesByBoundary
 	}
-	found, more := v.page(index, after, limit, arn)
+	found, more := v.page(index, after, limit, arn, account)
 	return cast[*Identity](found), more
 }
 
 // PolicyEntityKey is where an identity stands among a policy's entities.
 func PolicyEntityKey(i *Identity) string { return i.Kind.noun() + "/" + strings.ToLower(i.Name) }
 
-// PolicyUses counts the identities to which the policy is attached and those that it
-// bounds.
-func (v *View) PolicyUses(arn string) (attached, bounding int) {
+// PolicyUses counts the identities of the account to which the policy is attached and
+// those that it bounds.
+func (v *View) PolicyUses(account, arn string) (attached, bounding int) {
 	for _, u := range []struct {
 		index uint8
 		n     *int
 	}{{entitiesByPolicy, &attached}, {entitiesByBoundary, &bounding}} {
-		o, mod := v.root.owned(u.index, arn)
+		o, mod := v.root.owned(u.index, arn, account)
 		v.raise(mod)
 		if o != nil {
 			*u.n = o.weight

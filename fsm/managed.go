@@ -155,8 +155,8 @@ func deleteManagedPolicy(t *txn, c *DeleteManagedPolicy) (*kms.Error, error) {
 	if !ok {
 		return noSuchPolicy(c.ARN), nil
 	}
-	attached, _ := t.state.owned(entitiesByPolicy, c.ARN)
-	bounding, _ := t.state.owned(entitiesByBoundary, c.ARN)
+	attached, _ := t.state.owned(entitiesByPolicy, c.ARN, p.Account)
+	bounding, _ := t.state.owned(entitiesByBoundary, c.ARN, p.Account)
 	switch {
 	case attached != nil || bounding != nil:
 		return &kms.Error{Code: kms.CodeDeleteConflict, Message: "Cannot delete a policy attached to entities."}, nil

@@ -20,8 +20,8 @@ const (
 	identitiesByName          // account/kind → identities by lower-case name
 	membersByGroup            // group id → users by lower-case name
 	managedByName             // account → managed policies by lower-case name
-	entitiesByPolicy          // policy ARN → identities by kind and lower-case name
-	entitiesByBoundary        // policy ARN → identities that it bounds
+	entitiesByPolicy          // policy ARN/account → the account's identities by kind and lower-case name
+	entitiesByBoundary        // policy ARN/account → the account's identities that it bounds
 	accountsByID              // "" → accounts
 	indexCount
 )

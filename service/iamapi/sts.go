@@ -37,6 +37,8 @@ func Rows(cfg Config) []*service.Row {
 		a.stsRows(),
 		userRows(),
 		a.accessKeyRows(),
+		inlineRows(),
+		attachedRows(),
 		groupRows(),
 		roleRows(),
 		absentRows(),
