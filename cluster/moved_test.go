@@ -174,6 +174,17 @@ func TestMemberReturnsToMovedAndRenewedMembers(t *testing.T) {
 		m.addrs[i] = testport.Addr(t)
 		m.start(i)
 		m.ready()
+		until(t, "the others know the new address", func() bool {
+			for _, n := range m.nodes {
+				if n == nil {
+					continue
+				}
+				if r, ok := n.Machine().View().Node(m.founded.NodeIDs[i]); !ok || r.Address != m.addrs[i] {
+					return false
+				}
+			}
+			return true
+		})
 	}
 	m.addrs[away] = testport.Addr(t)
 	m.hints[away] = []string{"127.0.0.1:1", m.addrs[lead]}

@@ -35,13 +35,15 @@ func newAWSCLI(t *testing.T, path, region string, byFlag bool) awsCLI {
 	}
 	// The skeleton of an answer names its members, also where the CLI finds fault
 	// with its own example.
-	out, _ := c.command(0, "kms", "describe-key", "--key-id", "example", "--generate-cli-skeleton", "output").CombinedOutput()
+	out, _ := c.command(t, 0, "kms", "describe-key", "--key-id", "example", "--generate-cli-skeleton", "output").CombinedOutput()
 	c.materials = bytes.Contains(out, []byte("CurrentKeyMaterialId"))
 	return c
 }
 
 // command is a call through a node.
-func (c awsCLI) command(node int, args ...string) *exec.Cmd {
+func (c awsCLI) command(t *testing.T, node int, args ...string) *exec.Cmd {
+	t.Helper()
+	dev.settle(t)
 	if c.byFlag {
 		args = append(args, "--endpoint-url", dev.endpoints[node])
 	}
@@ -57,7 +59,7 @@ func (c awsCLI) command(node int, args ...string) *exec.Cmd {
 func (c awsCLI) text(t *testing.T, node int, args ...string) string {
 	t.Helper()
 	var stderr bytes.Buffer
-	cmd := c.command(node, args...)
+	cmd := c.command(t, node, args...)
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil || stderr.Len() > 0 {
@@ -88,7 +90,7 @@ func (c awsCLI) silent(t *testing.T, node int, args ...string) {
 // refused runs a command that the service must refuse in these words.
 func (c awsCLI) refused(t *testing.T, node int, code, operation, message string, args ...string) {
 	t.Helper()
-	c.refusedAs(t, c.command(node, args...), code, operation, message)
+	c.refusedAs(t, c.command(t, node, args...), code, operation, message)
 }
 
 func (c awsCLI) refusedAs(t *testing.T, cmd *exec.Cmd, code, operation, message string) {
@@ -306,13 +308,13 @@ func cliRefusals(t *testing.T, c awsCLI) {
 	c.refused(t, 0, "NotAuthorizedException", "CreateAlias", "",
 		"kms", "create-alias", "--alias-name", "alias/aws/orders", "--target-key-id", absent)
 
-	list := c.command(1, "kms", "list-keys")
+	list := c.command(t, 1, "kms", "list-keys")
 	list.Env = append(list.Env, "AWS_SECRET_ACCESS_KEY=wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
 	c.refusedAs(t, list, "InvalidSignatureException", "ListKeys", wrongSignature)
-	list = c.command(2, "kms", "list-keys")
+	list = c.command(t, 2, "kms", "list-keys")
 	list.Env = append(list.Env, "AWS_ACCESS_KEY_ID=AKIAIOSFODNN7EXAMPLE")
 	c.refusedAs(t, list, "UnrecognizedClientException", "ListKeys", unknownCredential)
-	identity := c.command(0, "sts", "get-caller-identity")
+	identity := c.command(t, 0, "sts", "get-caller-identity")
 	identity.Env = append(identity.Env, "AWS_ACCESS_KEY_ID=AKIAIOSFODNN7EXAMPLE")
 	c.refusedAs(t, identity, "InvalidClientTokenId", "GetCallerIdentity", unknownCredential)
 }

@@ -21,13 +21,14 @@ const (
 	// nodes is how many it runs.
 	nodes = 3
 
-	startLimit = time.Minute
-	stopLimit  = 20 * time.Second
+	startLimit = 3 * time.Minute
+	stopLimit  = time.Minute
 )
 
 // cluster is a cluster as clients see it; most tests use a running kmsd dev.
 type cluster struct {
 	endpoints           [nodes]string
+	metrics             []string // URLs; none are known of a site
 	accessKeyID, secret string
 	ca                  string // file with the certificate that endpoints with TLS are judged by
 
@@ -103,7 +104,7 @@ func (c *cluster) ready(lines <-chan string, envFile string) error {
 	return nil
 }
 
-var startedLine = regexp.MustCompile(`msg="node started" index=(\d+) endpoint=(\S+)`)
+var startedLine = regexp.MustCompile(`msg="node started" index=(\d+) endpoint=(\S+) metrics=(\S+)`)
 
 func (c *cluster) readEndpoints() error {
 	log, err := os.ReadFile(c.log)
@@ -112,7 +113,7 @@ func (c *cluster) readEndpoints() error {
 	}
 	for _, m := range startedLine.FindAllStringSubmatch(string(log), -1) {
 		if i, err := strconv.Atoi(m[1]); err == nil && i < nodes {
-			c.endpoints[i] = m[2]
+			c.endpoints[i], c.metrics = m[2], append(c.metrics, m[3])
 		}
 	}
 	for i, endpoint := range c.endpoints {

@@ -114,6 +114,7 @@ func (c *cluster) environment(region string, more ...string) []string {
 		more = append(more, "AWS_CA_BUNDLE="+c.ca, "NODE_EXTRA_CA_CERTS="+c.ca)
 	}
 	return append(append(os.Environ(),
+		attempts,
 		"AWS_ACCESS_KEY_ID="+c.accessKeyID,
 		"AWS_SECRET_ACCESS_KEY="+c.secret,
 		"AWS_REGION="+region,

@@ -45,7 +45,7 @@ type host struct {
 const (
 	siteNodes = 4
 	// blockLimit bounds what one block may take.
-	blockLimit = 2 * time.Minute
+	blockLimit = 5 * time.Minute
 )
 
 // The document's examples of what commands show, and how to find in their output
