@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/kmsd/kmsd/crypto/seal"
+	"github.com/kmsd/kmsd/internal/failpoint"
 )
 
 // Config is how to open a node.
@@ -166,6 +167,12 @@ func (n *Node) raftConfig(notify chan<- bool) *raft.Config {
 	c.NoLegacyTelemetry = true
 	c.NotifyCh = notify
 	c.Logger = newRaftLogger(n.log, n.closing.Load)
+	if failpoint.Setting("snapshots") {
+		c.SnapshotInterval, c.SnapshotThreshold, c.TrailingLogs = 50*time.Millisecond, 8, 4
+	}
+	if failpoint.Setting("hasty") {
+		c.HeartbeatTimeout, c.ElectionTimeout, c.LeaderLeaseTimeout = 100*time.Millisecond, 100*time.Millisecond, 50*time.Millisecond
+	}
 	if n.cfg.hooks.tune != nil {
 		n.cfg.hooks.tune(c)
 	}

@@ -118,6 +118,10 @@ func (d dataDir) writeJSON(name string, v any) error {
 // ErrNoNode is returned by Open for a directory that holds no node.
 var ErrNoNode = errors.New("the directory holds no node of a cluster")
 
+// ErrJoining is returned by Open for a directory in which joining was begun and not
+// finished. JoinCluster takes it up.
+var ErrJoining = errors.New("joining was interrupted: join again, with the same directory")
+
 // ErrRemoved is returned for the directory of a node that was removed from its
 // cluster, or has left it. FatalError gives it, with exit code 0, when a running
 // node learns so.
@@ -127,13 +131,20 @@ var ErrRemoved = errors.New("this node was removed from its cluster: wipe its da
 func (d dataDir) mustBelong() error {
 	removed, err := d.has(fileRemoved)
 	if err != nil || removed {
-		return errors.Join(err, ErrRemoved)
+		return errors.Join(err, d.finishLeaving(), ErrRemoved)
 	}
-	node, err := d.has(fileNode)
-	if err == nil && !node {
-		err = fmt.Errorf("%s: %w", string(d), ErrNoNode)
+	if node, err := d.has(fileNode); err != nil || node {
+		return err
 	}
-	return err
+	pending, err := d.has(filePending)
+	switch {
+	case err != nil:
+		return err
+	case pending:
+		return fmt.Errorf("%s: %w", string(d), ErrJoining)
+	default:
+		return fmt.Errorf("%s: %w", string(d), ErrNoNode)
+	}
 }
 
 // start reads node.json and counts this start, durably, before anybody hears of
@@ -330,6 +341,24 @@ func (d dataDir) writeGossipKeys(nodeID string, root *kmscrypto.Root, k *keptKey
 	plain := encodeCBOR(k)
 	defer kmscrypto.Wipe(plain)
 	return d.write(fileGossip, root.Seal(purposeKept, nodeID, plain))
+}
+
+// markLeft ends the file REMOVED of a node that has left: its keys and its log are to
+// be erased. A node that others have removed keeps them until it is wiped.
+const markLeft = "left\n"
+
+// finishLeaving erases what a node that has left could not erase because it ended
+// before.
+func (d dataDir) finishLeaving() error {
+	text, err := d.read(fileRemoved)
+	if err != nil || !strings.HasSuffix(string(text), "\n"+markLeft) {
+		return err
+	}
+	lock, err := durable.LockDir(string(d))
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.erase(), lock.Release())
 }
 
 // erase removes what a node that has left must not leave behind: keys and log.

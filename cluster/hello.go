@@ -164,6 +164,9 @@ func (n *Node) askRemoval(ctx context.Context, places []string) ([]byte, error) 
 // stops it.
 func (n *Node) finish(statement []byte, why error) {
 	text := fmt.Appendf(nil, "node %s of cluster %s\nstatement %x\n", n.id, n.clusterID, statement)
+	if why == ErrLeft {
+		text = append(text, markLeft...)
+	}
 	if err := n.dir.write(fileRemoved, text); err != nil {
 		n.fate.fail(ExitRestart, fmt.Errorf("writing that this node was removed: %w", err))
 		return

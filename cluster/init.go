@@ -28,6 +28,11 @@ type InitConfig struct {
 	Genesis func(g *fsm.Genesis, keyring *kmscrypto.Keyring) error
 	// Now is the wall clock's time, for certificates and records. Required.
 	Now time.Time
+	// Announce is called when everything is written but what makes the directories
+	// nodes': whoever is told the cluster's secrets is told before a node can start
+	// without anybody knowing them. They are worth nothing unless Init succeeds, which it
+	// does not when Announce fails. nil: nobody is told.
+	Announce func(*Founded) error
 }
 
 // InitNode is one member to be made.
@@ -66,15 +71,20 @@ func Init(ctx context.Context, cfg InitConfig) (*Founded, error) {
 			return nil, fmt.Errorf("making %s: %w", cfg.Nodes[i].DataDir, err)
 		}
 	}
+	out := &Founded{ClusterID: f.clusterID}
+	for _, m := range f.members {
+		out.NodeIDs = append(out.NodeIDs, m.file.NodeID)
+	}
+	if cfg.Announce != nil {
+		if err := cfg.Announce(out); err != nil {
+			return nil, err
+		}
+	}
 	// Last, and the bootstrapping node after the others: from here on it may start.
 	for i := len(f.members) - 1; i >= 0; i-- {
 		if err := dataDir(cfg.Nodes[i].DataDir).writeJSON(fileNode, f.members[i].file); err != nil {
 			return nil, err
 		}
-	}
-	out := &Founded{ClusterID: f.clusterID}
-	for _, m := range f.members {
-		out.NodeIDs = append(out.NodeIDs, m.file.NodeID)
 	}
 	return out, nil
 }

@@ -123,6 +123,9 @@ func (j *joiner) join(ctx context.Context) error {
 	if err != nil || member {
 		return err
 	}
+	if err := durable.RemoveTemporary(string(j.dir)); err != nil {
+		return err
+	}
 	if err := j.prepare(ctx); err != nil {
 		return err
 	}
@@ -131,6 +134,7 @@ func (j *joiner) join(ctx context.Context) error {
 		return err
 	}
 	defer kmscrypto.Wipe(reply.Root)
+	joinAccepted.Hit("")
 	if err := j.write(ctx, reply); err != nil {
 		return fmt.Errorf("writing the node's directory: %w", err)
 	}
@@ -229,7 +233,7 @@ func (j *joiner) mustBeUnused() error {
 	}
 	for _, e := range entries {
 		if e.Name() != "lock" {
-			return fmt.Errorf("%s is not empty", string(j.dir))
+			return fmt.Errorf("%s is not empty, and no join was begun in it: remove it, or name another directory", string(j.dir))
 		}
 	}
 	return nil

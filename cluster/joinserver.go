@@ -148,6 +148,7 @@ func (n *Node) serveJoin(c *tls.Conn) {
 	if err := writeJoin(c, reply); err != nil {
 		n.log.Warn("answering a node that is no member", "remote", c.RemoteAddr().String(), "err", err)
 	}
+	joinAnswered.Hit("")
 }
 
 func (n *Node) answerJoin(ctx context.Context, c *tls.Conn, r *joinRequest) *joinReply {
@@ -227,6 +228,7 @@ func (n *Node) admit(ctx context.Context, c *tls.Conn, r *joinRequest) (*joinRep
 	if err != nil {
 		return nil, err
 	}
+	nodeAdmitted.Hit("")
 	return n.welcomeGift(cert)
 }
 

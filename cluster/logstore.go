@@ -8,6 +8,8 @@ import (
 	"github.com/hashicorp/raft"
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 	"go.etcd.io/bbolt"
+
+	"github.com/kmsd/kmsd/internal/failpoint"
 )
 
 const (
@@ -73,7 +75,13 @@ func (s *logStore) StoreLogs(logs []*raft.Log) error {
 	defer close(done)
 	watch := time.AfterFunc(s.hang/hangSteps, func() { s.watch(done) })
 	defer watch.Stop()
-	return s.check("writing to the log", s.LogStore.StoreLogs(logs))
+	err := s.LogStore.StoreLogs(logs)
+	if failpoint.On && err == nil {
+		for _, l := range logs {
+			logStored.Hit(describe(l))
+		}
+	}
+	return s.check("writing to the log", err)
 }
 
 // watch stops the node if it leads and the write that began a step ago takes much
@@ -99,7 +107,9 @@ func (s *logStore) watch(done <-chan struct{}) {
 }
 
 func (s *logStore) DeleteRange(first, last uint64) error {
-	return s.check("truncating the log", s.LogStore.DeleteRange(first, last))
+	err := s.LogStore.DeleteRange(first, last)
+	logTruncated.Hit("")
+	return s.check("truncating the log", err)
 }
 
 func (s *logStore) check(doing string, err error) error {
@@ -115,13 +125,18 @@ type stableStore struct {
 	fail func(code int, err error)
 }
 
-func (s *stableStore) Set(key, val []byte) error { return s.check(s.StableStore.Set(key, val)) }
-
-func (s *stableStore) SetUint64(key []byte, val uint64) error {
-	return s.check(s.StableStore.SetUint64(key, val))
+func (s *stableStore) Set(key, val []byte) error {
+	return s.check(key, s.StableStore.Set(key, val))
 }
 
-func (s *stableStore) check(err error) error {
+func (s *stableStore) SetUint64(key []byte, val uint64) error {
+	return s.check(key, s.StableStore.SetUint64(key, val))
+}
+
+func (s *stableStore) check(key []byte, err error) error {
+	if failpoint.On && err == nil {
+		variableStored.Hit(string(key))
+	}
 	if err != nil {
 		s.fail(ExitRestart, fmt.Errorf("writing the term or vote: %w", err))
 	}

@@ -10,6 +10,7 @@ import (
 
 	kmscrypto "github.com/kmsd/kmsd/crypto"
 	"github.com/kmsd/kmsd/fsm"
+	"github.com/kmsd/kmsd/internal/failpoint"
 )
 
 // maxInstalls is how many snapshots may be restored in a row without an entry
@@ -109,12 +110,18 @@ func (a *applier) flush(b *batch, answers []any) {
 			a.fate.fail(ExitUndecodable, result.Fatal)
 		}
 	}
+	cmds := b.cmds
 	*b = batch{}
 	if len(erased) > 0 {
 		a.erased(erased)
 	}
 	if err := a.sync(); err != nil {
 		a.fate.fail(ExitUndecodable, err)
+	}
+	if failpoint.On {
+		for _, cmd := range cmds {
+			commandApplied.Hit(name(cmd.Type))
+		}
 	}
 }
 
@@ -191,9 +198,11 @@ func (a *applier) Restore(r io.ReadCloser) error {
 	if err != nil {
 		return fmt.Errorf("opening a snapshot: %w", err)
 	}
+	restoreBegun.Hit("")
 	if err := a.machine.Restore(plain); err != nil {
 		return err
 	}
+	restoreDone.Hit("")
 	if err := a.sync(); err != nil {
 		a.fate.fail(ExitUndecodable, err)
 		return err

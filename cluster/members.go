@@ -171,7 +171,7 @@ func (n *Node) dropFirst() {
 			return
 		}
 	}
-	for _, name := range []string{fileGenesis, fileJoined} {
+	for _, name := range []string{fileGenesis, fileJoined, filePending} {
 		if err := durable.Remove(n.dir.path(name)); err != nil {
 			n.log.Error("removing the file of the first start", "file", name, "err", err)
 		}

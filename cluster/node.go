@@ -18,6 +18,7 @@ import (
 	kmscrypto "github.com/kmsd/kmsd/crypto"
 	"github.com/kmsd/kmsd/fsm"
 	"github.com/kmsd/kmsd/internal/durable"
+	"github.com/kmsd/kmsd/internal/failpoint"
 )
 
 const (
@@ -266,6 +267,9 @@ func (n *Node) openStores(config *raft.Config) (err error) {
 	n.snaps, err = raft.NewFileSnapshotStoreWithLogger(n.dir.path(dirRaft), raftSnapshots, config.Logger)
 	if err != nil {
 		return err
+	}
+	if failpoint.On {
+		n.snaps = failpointSnapshots{n.snaps}
 	}
 	return n.checkLog()
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/kmsd/kmsd/fsm"
 	"github.com/kmsd/kmsd/internal/apitls"
 	"github.com/kmsd/kmsd/internal/durable"
+	"github.com/kmsd/kmsd/internal/failpoint"
 	"github.com/kmsd/kmsd/kms"
 )
 
@@ -53,33 +54,27 @@ type founding struct {
 
 // Run makes a cluster of one node.
 func (c *initCmd) Run(ctx context.Context, std *streams) error {
-	made, err := c.found(ctx)
-	if err != nil {
+	if err := c.found(ctx, std); err != nil {
 		return fmt.Errorf("making the cluster: %w", err)
-	}
-	if c.JSON {
-		err = std.json(made)
-	} else {
-		err = c.show(std, made)
-	}
-	if err != nil {
-		return fmt.Errorf("the credentials could not be printed: remove %s and run kmsd init again: %w", c.Config.Data, err)
 	}
 	return nil
 }
 
-func (c *initCmd) found(ctx context.Context) (*founding, error) {
+// announced is after the credentials were printed, and before they are worth anything.
+var announced = failpoint.New("credentials printed")
+
+func (c *initCmd) found(ctx context.Context, std *streams) error {
 	// Before the seal, which makes a file.
 	if err := mustBeEmpty(c.Config.Data); err != nil {
-		return nil, err
+		return err
 	}
 	sealer, err := c.Config.openSeal(true)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	recovery, err := age.GenerateX25519Identity()
 	if err != nil {
-		return nil, fmt.Errorf("making the recovery key pair: %w", err)
+		return fmt.Errorf("making the recovery key pair: %w", err)
 	}
 	root, now := newCredential(), time.Now()
 	out := &founding{
@@ -91,7 +86,7 @@ func (c *initCmd) found(ctx context.Context) (*founding, error) {
 		out.Account = newAccount()
 	}
 	var ca []byte
-	founded, err := cluster.Init(ctx, cluster.InitConfig{
+	_, err = cluster.Init(ctx, cluster.InitConfig{
 		Nodes: []cluster.InitNode{{
 			DataDir: c.Config.Data, Seal: sealer, Advertise: c.Config.Cluster.Advertise, APIAddress: c.Config.API.Advertise,
 		}},
@@ -101,12 +96,32 @@ func (c *initCmd) found(ctx context.Context) (*founding, error) {
 			ca = apitls.EncodePEM(g.Authority.API.Cert)
 			return addOperator(g, keyring, out.Account, root, now)
 		},
+		Announce: func(f *cluster.Founded) error {
+			out.ClusterID, out.NodeID = f.ClusterID, f.NodeIDs[0]
+			if err := durable.WriteFile(out.CAFile, ca); err != nil {
+				return err
+			}
+			return c.announce(std, out)
+		},
 	})
 	if err != nil {
-		return nil, err
+		return fmt.Errorf("%w. Remove %s and run kmsd init again; a credential that was printed is worth nothing", err, c.Config.Data)
 	}
-	out.ClusterID, out.NodeID = founded.ClusterID, founded.NodeIDs[0]
-	return out, durable.WriteFile(out.CAFile, ca)
+	return nil
+}
+
+// announce prints the credentials. Only after that may a node start in the directory:
+// they are kept nowhere else.
+func (c *initCmd) announce(std *streams, f *founding) error {
+	show := c.show
+	if c.JSON {
+		show = func(std *streams, f *founding) error { return std.json(f) }
+	}
+	if err := show(std, f); err != nil {
+		return fmt.Errorf("printing the credentials: %w", err)
+	}
+	announced.Hit("")
+	return nil
 }
 
 // newAccount draws an account's id. It does not begin with 0, because tools take

@@ -4,6 +4,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -140,6 +141,29 @@ func TestInitIsForEmptyDirectories(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(other.dir, "seal.key")); !os.IsNotExist(err) {
 		t.Errorf("a seal was left behind: %v", err)
+	}
+}
+
+// A full is an output that takes nothing.
+type full struct{}
+
+func (full) Write([]byte) (int, error) { return 0, errors.New("no space left") }
+
+// TestInitTellsOrMakesNothing holds that no node can start whose credentials nobody has
+// been told.
+func TestInitTellsOrMakesNothing(t *testing.T) {
+	t.Parallel()
+	for _, args := range [][]string{{"init"}, {"init", "--json"}} {
+		n := newTestNode(t, "")
+		var stderr lockedBuffer
+		code := run(t.Context(), append(args, "--config", n.config), full{}, &stderr)
+		if text := string(stderr.bytes()); code != exitFailed || !strings.Contains(text, "Remove "+n.data+" and run kmsd init again") {
+			t.Errorf("%q: code %d, %s", args, code, text)
+		}
+		got := runCLI(t, "server", "--config", n.config)
+		if got.code != exitNotConfigured || !strings.Contains(got.err, "remove the directory and run kmsd init again") {
+			t.Errorf("a server after that: %+v", got)
+		}
 	}
 }
 

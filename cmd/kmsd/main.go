@@ -14,6 +14,8 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/kmsd/kmsd/internal/failpoint"
 )
 
 // cli is the whole command line.
@@ -57,6 +59,7 @@ func (e *exitError) Unwrap() error { return e.err }
 
 func main() {
 	harden()
+	failpoint.Start()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()

@@ -146,7 +146,7 @@ func mustBeEmpty(dir string) error {
 	case err != nil:
 		return err
 	case len(entries) > 0:
-		return fmt.Errorf("%s is not empty: a node's directory is made once", dir)
+		return fmt.Errorf("%s is not empty: a node's directory is made once. If kmsd init was interrupted, so that no node.json is there, remove it and run kmsd init again", dir)
 	}
 	return nil
 }

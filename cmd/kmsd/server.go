@@ -91,7 +91,10 @@ func (c *serverCmd) open(ctx context.Context, log *slog.Logger) (_ *member, err 
 	for _, l := range listeners {
 		err = errors.Join(err, l.Close())
 	}
-	if errors.Is(err, cluster.ErrNoNode) || errors.Is(err, cluster.ErrRemoved) {
+	switch {
+	case errors.Is(err, cluster.ErrNoNode):
+		err = notConfigured(fmt.Errorf("%w. If kmsd init was interrupted, remove the directory and run kmsd init again", err))
+	case errors.Is(err, cluster.ErrJoining), errors.Is(err, cluster.ErrRemoved):
 		err = notConfigured(err)
 	}
 	return nil, err

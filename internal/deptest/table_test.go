@@ -27,7 +27,7 @@ var imports = map[string][]string{
 	"service/kmsapi":   append([]string{"service"}, serving...),
 	"service/iamapi":   append([]string{"service"}, serving...),
 	"service/adminapi": append([]string{"service"}, serving...),
-	"cluster":          {"cluster/gossip", "cluster/lease", "cluster/trust", "fsm", "crypto", "crypto/seal", "kms", "internal/durable", "internal/apitls"},
+	"cluster":          {"cluster/gossip", "cluster/lease", "cluster/trust", "fsm", "crypto", "crypto/seal", "kms", "internal/durable", "internal/failpoint", "internal/apitls"},
 	"cluster/gossip":   {"cluster/trust"}, // its tests run over real handshakes
 	"cluster/lease":    {},
 	"cluster/trust":    {"crypto", "kms", "internal/durable"},
@@ -48,7 +48,8 @@ var imports = map[string][]string{
 	// What the operator's commands speak to a running node.
 	"internal/adminclient": {"kms", "wire", "wire/admin"},
 	"internal/deptest":     {},
-	"internal/durable":     {"kms"},
+	"internal/durable":     {"kms", "internal/failpoint"},
+	"internal/failpoint":   {},
 	"internal/canary":      {},
 	"internal/testport":    {},
 	// The test kit builds whole nodes; only tests may import it.

@@ -21,6 +21,7 @@ func SyncDir(dir string) error {
 	if err := d.Sync(); err != nil {
 		return fmt.Errorf("syncing directory %s: %w", dir, err)
 	}
+	dirSynced.HitFile(dir)
 	return nil
 }
 
@@ -44,6 +45,7 @@ func MkdirAll(dir string) error {
 	if err := os.Mkdir(dir, DirMode); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
+	dirMade.HitFile(dir)
 	return SyncDir(parent)
 }
 
@@ -66,6 +68,7 @@ func Rename(from, to string) error {
 	if err := os.Rename(from, to); err != nil {
 		return err
 	}
+	fileMoved.HitFile(to)
 	// The new entry first: should the second sync be lost, the name stands
 	// twice, which is better than not at all.
 	if err := SyncDir(filepath.Dir(to)); err != nil {

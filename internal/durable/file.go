@@ -8,6 +8,18 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/kmsd/kmsd/internal/failpoint"
+)
+
+// The steps of this package after which a process can be made to end.
+var (
+	fileSynced  = failpoint.New("file synced")
+	fileInPlace = failpoint.New("file in place")
+	fileMoved   = failpoint.New("file moved")
+	fileRemoved = failpoint.New("file removed")
+	dirMade     = failpoint.New("directory made")
+	dirSynced   = failpoint.New("directory synced")
 )
 
 // tempMark is part of the name of every temporary file: ".<name>.tmp-<random>".
@@ -59,12 +71,14 @@ func (f *File) commit(publish func(from, to string) error) error {
 	if err := f.tmp.Sync(); err != nil {
 		return fmt.Errorf("syncing %s: %w", f.path, err)
 	}
+	fileSynced.HitFile(f.path)
 	if err := f.tmp.Close(); err != nil {
 		return fmt.Errorf("closing %s: %w", f.path, err)
 	}
 	if err := publish(f.tmp.Name(), f.path); err != nil {
 		return fmt.Errorf("publishing %s: %w", f.path, err)
 	}
+	fileInPlace.HitFile(f.path)
 	return SyncDir(filepath.Dir(f.path))
 }
 
@@ -105,6 +119,7 @@ func Remove(path string) error {
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
+	fileRemoved.HitFile(path)
 	return SyncDir(filepath.Dir(path))
 }
 

@@ -24,6 +24,7 @@ import (
 // its own on loopback; the API speaks TLS under the cluster's own CA.
 type fleet struct {
 	t       *testing.T
+	ports   *testing.T // at whose end the members' ports are free for others
 	dir     string
 	root    founding
 	region  string
@@ -45,19 +46,32 @@ type founding struct {
 // found makes a cluster and starts its first node.
 func found(t *testing.T) *fleet {
 	t.Helper()
-	f := &fleet{t: t, dir: t.TempDir(), region: newRegion(), trusted: x509.NewCertPool()}
-	t.Cleanup(f.end)
+	f := newFleet(t)
 	first := f.newMember()
-	f.json(first.run("init", "--json"), &f.root)
-	ca, err := os.ReadFile(f.root.APICAFile)
-	must(t, "reading the API CA", ca, err)
-	if !f.trusted.AppendCertsFromPEM(ca) {
-		t.Fatalf("%s holds no certificate", f.root.APICAFile)
-	}
-	first.id = f.root.NodeID
+	f.founded(first.run("init", "--json"))
 	first.launch()
 	first.awaitReady()
 	return f
+}
+
+// newFleet has no members yet.
+func newFleet(t *testing.T) *fleet {
+	t.Helper()
+	f := &fleet{t: t, ports: t, dir: t.TempDir(), region: newRegion(), trusted: x509.NewCertPool()}
+	t.Cleanup(f.end)
+	return f
+}
+
+// founded takes what init has printed for the first member.
+func (f *fleet) founded(r result) {
+	f.t.Helper()
+	f.json(r, &f.root)
+	ca, err := os.ReadFile(f.root.APICAFile)
+	must(f.t, "reading the API CA", ca, err)
+	if !f.trusted.AppendCertsFromPEM(ca) {
+		f.t.Fatalf("%s holds no certificate", f.root.APICAFile)
+	}
+	f.members[0].id = f.root.NodeID
 }
 
 // foundThree makes a cluster of three nodes. With votes it waits until all of them

@@ -22,10 +22,8 @@ var binary string
 
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
-// atOnce is how many tests run in parallel, unless -parallel says otherwise: they
+// setParallel lets atOnce tests run in parallel, unless -parallel says otherwise: they
 // wait for other processes most of the time.
-const atOnce = 4
-
 func setParallel() error {
 	flag.Parse()
 	given := false
@@ -48,7 +46,7 @@ func run(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	binary = filepath.Join(dir, "kmsd")
-	args := slices.Concat([]string{"build"}, buildFlags, []string{"-o", binary, "../../cmd/kmsd"})
+	args := slices.Concat([]string{"build"}, buildFlags, buildTags, []string{"-o", binary, "../../cmd/kmsd"})
 	if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "go %q: %v\n%s", args, err, out)
 		return 1

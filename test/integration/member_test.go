@@ -18,10 +18,11 @@ import (
 type member struct {
 	f                       *fleet
 	name, id                string
-	dir, data, seal, config string // paths
-	cluster, api, metrics   string // addresses
-	peers                   string // where the operator says that members are; empty for nothing
-	*process                       // the latest run; nil before the first
+	dir, data, seal, config string   // paths
+	cluster, api, metrics   string   // addresses
+	peers                   string   // where the operator says that members are; empty for nothing
+	env                     []string // of init, join and the server, beside the configuration
+	*process                         // the latest run; nil before the first
 }
 
 // configuration is a node's configuration file.
@@ -42,7 +43,8 @@ metrics:
 func (m *member) move() {
 	t := m.f.t
 	t.Helper()
-	m.cluster, m.api, m.metrics = testport.Addr(t), testport.Addr(t), testport.Addr(t)
+	ports := m.f.ports
+	m.cluster, m.api, m.metrics = testport.Addr(ports), testport.Addr(ports), testport.Addr(ports)
 	m.configure()
 }
 
@@ -57,7 +59,7 @@ func (m *member) configure() {
 // run runs a command with the member's configuration.
 func (m *member) run(args ...string) result {
 	m.f.t.Helper()
-	return runCommand(m.f.t, []string{"KMSD_CONFIG=" + m.config}, args...)
+	return runCommand(m.f.t, append([]string{"KMSD_CONFIG=" + m.config}, m.env...), args...)
 }
 
 // admin runs a command against the running member, as its root user.
@@ -79,6 +81,7 @@ func (m *member) launch() {
 	t := m.f.t
 	t.Helper()
 	m.process = command("server", "--config", m.config)
+	setenv(m.env...)(m.process)
 	if err := m.start(); err != nil {
 		t.Fatal(err)
 	}
@@ -101,18 +104,23 @@ func (m *member) runs() bool {
 func (m *member) awaitReady() {
 	t := m.f.t
 	t.Helper()
-	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{TLSClientConfig: m.f.tls(), DisableKeepAlives: true}}
 	poll(t, unhurried, m.name+" to be ready", func() bool {
 		if !m.runs() {
 			t.Fatalf("%s ended before it was ready: %v\n%s", m.name, m.err, m.tail())
 		}
-		resp, err := client.Get("https://" + m.api + "/readyz")
-		if err != nil {
-			return false
-		}
-		_ = resp.Body.Close()
-		return resp.StatusCode == http.StatusOK
+		return m.isReady()
 	})
+}
+
+// isReady tells whether the node serves.
+func (m *member) isReady() bool {
+	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{TLSClientConfig: m.f.tls(), DisableKeepAlives: true}}
+	resp, err := client.Get("https://" + m.api + "/readyz")
+	if err != nil {
+		return false
+	}
+	_ = resp.Body.Close()
+	return resp.StatusCode == http.StatusOK
 }
 
 // crash ends the process as kill -9 does. A race detector's findings count.
