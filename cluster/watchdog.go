@@ -212,9 +212,14 @@ func (l *leadership) watchSkew() {
 	l.transfer()
 }
 
-// transfer gives the leadership to whom Raft chooses.
+// transfer gives the leadership to a voter that answers, and if none does to whom Raft
+// chooses: it reaches members that the Beats do not.
 func (l *leadership) transfer() {
-	if err := l.bequeath(l.ctx); err != nil && l.ctx.Err() == nil {
+	err := l.bequeath(l.ctx)
+	if errors.Is(err, errNoHeir) {
+		err = l.n.await(l.ctx, l.n.raft.LeadershipTransfer())
+	}
+	if err != nil && l.ctx.Err() == nil {
 		l.n.log.Error("handing the leadership over", "err", err)
 	}
 }
