@@ -15,7 +15,7 @@ func TestAWSCLIUser(t *testing.T) {
 	c.refused(t, 1, "EntityAlreadyExists", "CreateUser", "User with name walter already exists.", "iam", "create-user", "--user-name", "walter")
 	key := c.call(t, 1, "iam", "create-access-key", "--user-name", "walter")["AccessKey"].(object)
 	own := func(node int, args ...string) *exec.Cmd {
-		cmd := c.command(node, args...)
+		cmd := c.command(t, node, args...)
 		cmd.Env = append(cmd.Env, "AWS_ACCESS_KEY_ID="+key["AccessKeyId"].(string), "AWS_SECRET_ACCESS_KEY="+key["SecretAccessKey"].(string))
 		return cmd
 	}
