@@ -10,7 +10,7 @@ import (
 // every node, and not after it is gone.
 func TestAWSCLIUser(t *testing.T) {
 	t.Parallel()
-	c := newAWSCLI(t, debianCLI, "us-east-1", true)
+	c := newAWSCLI(t, debianCLI, "us-west-1", true)
 	user := c.call(t, 0, "iam", "create-user", "--user-name", "Walter", "--path", "/eng/", "--tags", "Key=team,Value=x y")["User"].(object)
 	c.refused(t, 1, "EntityAlreadyExists", "CreateUser", "User with name walter already exists.", "iam", "create-user", "--user-name", "walter")
 	key := c.call(t, 1, "iam", "create-access-key", "--user-name", "walter")["AccessKey"].(object)
