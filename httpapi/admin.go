@@ -34,9 +34,6 @@ type wrappedAdmin struct{ *service.Service }
 func (w wrappedAdmin) OpenLocal(ctx context.Context) Session { return w.Service.OpenLocal(ctx) }
 
 const (
-	// adminRegion stands in the audit records of calls without a credential scope:
-	// where CloudTrail records the calls of global services.
-	adminRegion = "us-east-1"
 	// adminSocketName stands for the address of those who use the socket.
 	adminSocketName = "admin.sock"
 	// adminTimeout bounds an admin request from its body's last byte to the last of
@@ -112,10 +109,10 @@ func (x *exchange) runAdmin(ctx context.Context, a adminRoute) ([]byte, error) {
 // the socket. Which operations that one may run is the service's business.
 func (x *exchange) admit(ctx context.Context, a adminRoute) (*caller, error) {
 	if a.public {
-		return &caller{session: x.server.cfg.Admin.OpenLocal(ctx), region: adminRegion}, nil
+		return &caller{session: x.server.cfg.Admin.OpenLocal(ctx), region: globalRegion}, nil
 	}
 	if uid, local := peerOf(x.r.Context()); local && !claimsSignature(x.r) {
-		return &caller{session: x.server.cfg.Admin.OpenLocal(ctx), principal: kms.LocalOperator(uid), region: adminRegion}, nil
+		return &caller{session: x.server.cfg.Admin.OpenLocal(ctx), principal: kms.LocalOperator(uid), region: globalRegion}, nil
 	}
 	return x.authenticate(ctx)
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/kmsd/kmsd/iam/sigv4"
 	"github.com/kmsd/kmsd/kms"
 	"github.com/kmsd/kmsd/wire/admin"
+	"github.com/kmsd/kmsd/wire/iam"
 )
 
 // caller is who sent a request, proven, and the session that proved it.
@@ -48,7 +49,11 @@ func (x *exchange) authenticate(ctx context.Context) (*caller, error) {
 		}
 		return nil, err
 	}
-	return &caller{session: session, principal: principal, token: kms.SessionToken(sig.SessionToken), region: sig.Region}, nil
+	region := sig.Region
+	if x.route.service == iam.ServiceName {
+		region = globalRegion
+	}
+	return &caller{session: session, principal: principal, token: kms.SessionToken(sig.SessionToken), region: region}, nil
 }
 
 // verify checks the signature by the secret that the session knows. An unknown
@@ -65,14 +70,17 @@ func (x *exchange) verify(session Session, sig *sigv4.Signature, req *sigv4.Requ
 	return principal, nil
 }
 
+// globalRegion stands for calls that belong to no Region, as CloudTrail and
+// aws:RequestedRegion show those of IAM.
+const globalRegion = "us-east-1"
+
 // regionsFor says which Regions a credential for service may be scoped to, when
-// the client addressed host: IAM has one for the whole partition, the admin API
-// takes any, and a host name with a Region binds the scope to it.
+// the client addressed host: IAM and the admin API belong to none and take any, and a
+// host name with a Region binds the scope to it. AWS's IAM takes us-east-1 alone, but
+// clients that were told an endpoint sign for the Region that they are set to.
 func (s *Server) regionsFor(service, host string) func(string) bool {
 	switch service {
-	case "iam":
-		return func(region string) bool { return region == "us-east-1" }
-	case admin.ServiceName:
+	case iam.ServiceName, admin.ServiceName:
 		return kms.ValidRegion
 	}
 	bound := hostRegion(service, host)

@@ -94,17 +94,17 @@ func TestQueryOperationWithoutOutput(t *testing.T) {
 	}
 }
 
-// TestIAMCalls checks that calls for IAM reach it: by the scope, and with the scope's
-// one Region even where a host name has another.
+// TestIAMCalls checks that calls for IAM reach it by the scope, whichever Region that
+// and a host name have: IAM belongs to none.
 func TestIAMCalls(t *testing.T) {
 	t.Parallel()
 	f := newFakeService(t)
 	f.known["iam.DeleteUser"] = true
 	addr := start(t, f)
 	const body = "Action=DeleteUser&Version=2010-05-08&UserName=bob"
-	for _, host := range []string{addr, "iam.amazonaws.com", "iam.eu-west-1.amazonaws.com"} {
+	for host, region := range map[string]string{addr: "eu-central-1", "iam.amazonaws.com": "us-east-1", "iam.eu-west-1.amazonaws.com": "us-east-1"} {
 		header := map[string]string{"Host": host, "Content-Type": "application/x-www-form-urlencoded; charset=utf-8"}
-		got := send(t, addr, raw(t, signedRequest(t, "iam", "POST", "http://"+addr+"/", header, body, now)))
+		got := send(t, addr, raw(t, signedFor(t, "iam", region, "POST", "http://"+addr+"/", header, body, now)))
 		if got.status != "HTTP/1.1 200 OK" {
 			t.Errorf("%s: got %s %s", host, got.status, got.body)
 		}
@@ -153,7 +153,7 @@ func TestQueryRefusals(t *testing.T) {
 		{"tampered with", strings.Replace(signed("sts", call+"&a=1", now), "&a=1", "&a=2", 1), "403 Forbidden", "SignatureDoesNotMatch", notMatching},
 		{"expired", signed("sts", call, now.Add(-15*time.Minute-time.Second)), "403 Forbidden", "SignatureDoesNotMatch",
 			"Signature expired: 20230501T114459Z is now earlier than 20230501T114500Z (20230501T120000Z - 15 min.)"},
-		{"a Region that IAM has not", strings.Replace(signed("iam", "Action=DeleteUser&Version=2010-05-08", now), "/us-east-1/iam/", "/eu-west-1/iam/", 1),
+		{"no Region in an IAM scope", strings.Replace(signed("iam", "Action=DeleteUser&Version=2010-05-08", now), "/us-east-1/iam/", "/Frankfurt/iam/", 1),
 			"403 Forbidden", "SignatureDoesNotMatch", "Credential should be scoped to a valid region. "},
 		{"scope of STS for an IAM call", signed("sts", "Action=DeleteUser&Version=2010-05-08", now), "400 Bad Request", "InvalidAction", "Could not find operation DeleteUser for version 2010-05-08"},
 		{"IAM unsigned", post("Action=DeleteUser&Version=2010-05-08"), "403 Forbidden", "MissingAuthenticationToken", "Request is missing Authentication Token"},

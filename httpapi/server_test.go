@@ -151,6 +151,12 @@ func receive(t testing.TB, r *bufio.Reader, hasBody bool) response {
 // signedRequest returns a request signed for service in us-east-1 at the time at.
 func signedRequest(t testing.TB, service, method, url string, header map[string]string, body string, at time.Time) *http.Request {
 	t.Helper()
+	return signedFor(t, service, "us-east-1", method, url, header, body, at)
+}
+
+// signedFor is signedRequest for any Region.
+func signedFor(t testing.TB, service, region, method, url string, header map[string]string, body string, at time.Time) *http.Request {
+	t.Helper()
 	r, err := http.NewRequest(method, url, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
@@ -163,7 +169,7 @@ func signedRequest(t testing.TB, service, method, url string, header map[string]
 	}
 	r.Header.Del("Host")
 	creds := aws.Credentials{AccessKeyID: accessKey, SecretAccessKey: secretKey}
-	if err := v4.NewSigner().SignHTTP(context.Background(), creds, r, hexHash(body), service, "us-east-1", at); err != nil {
+	if err := v4.NewSigner().SignHTTP(context.Background(), creds, r, hexHash(body), service, region, at); err != nil {
 		t.Fatal(err)
 	}
 	return r
