@@ -93,8 +93,7 @@ func resetRootCredential(t *txn, c *ResetRootCredential) (*kms.Error, error) {
 	old, _ := t.state.owned(accessKeysByOwner, c.Account, string(kms.PrincipalRoot))
 	keys, _ := old.page("", maxListed)
 	for _, e := range keys {
-		t.drop(tableAccessKeys, e.rec)
-		t.erase(e.id)
+		t.dropAccessKey(e.rec.(*AccessKey))
 	}
 	t.put(tableAccessKeys, &c.AccessKey)
 	t.made = append(t.made, c.AccessKey.ID)
@@ -189,9 +188,15 @@ func deleteAccessKey(t *txn, c *DeleteAccessKey) (*kms.Error, error) {
 	if refusal != nil {
 		return refusal, nil
 	}
+	t.dropAccessKey(k)
+	return nil, nil
+}
+
+// dropAccessKey deletes an access key with its secret and its last use.
+func (t *txn) dropAccessKey(k *AccessKey) {
 	t.drop(tableAccessKeys, k)
 	t.erase(k.ID)
-	return nil, nil
+	t.dropCredentialUse(k.ID)
 }
 
 // accessKey returns the account's access key, or the refusal when it has no such key.

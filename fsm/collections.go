@@ -24,7 +24,8 @@ const (
 	tableErasures        uint8 = 19
 	tableIdentities      uint8 = 20
 	tableManagedPolicies uint8 = 21
-	tableCount                 = 22
+	tableCredentialUses  uint8 = 22
+	tableCount                 = 23
 )
 
 // A collection describes one table. Persist, Restore, Digest, the ordered
@@ -65,6 +66,7 @@ func init() {
 		tableErasures:        {"erasures", blank[Erasure], nil},
 		tableIdentities:      {"identities", blank[Identity], identityPlaces},
 		tableManagedPolicies: {"managedPolicies", blank[ManagedPolicy], managedPlaces},
+		tableCredentialUses:  {"credentialUses", blank[CredentialUse], nil},
 	}
 }
 

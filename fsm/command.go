@@ -57,6 +57,7 @@ const (
 	TypeCreateAccount       Type = 41
 	TypeCloseAccount        Type = 42
 	TypePutKeyPolicy        Type = 43
+	TypeRecordCredentials   Type = 44
 )
 
 const (

@@ -55,6 +55,7 @@ var goldens = append(iamGoldens, []fsm.Args{
 	rotate(1, 1, kms.RotationAutomatic, start+90*day),
 	recordUsage(used(1, "Encrypt", start+1234, "16bb9d62-9a5d-4a1b-8e1f-0123456789ab"), used(2, "ReEncrypt", start, "event")),
 	fsm.SetConfig{KeysPerRegion: ptr[uint32](1000), AliasesPerKey: ptr[uint32](20), Throttle: throttle()},
+	recordCredentials(signed("AKIAUSER", "kms", region, start+1234), signed("AROAEXAMPLE0000000001", "sts", "eu-west-1", start)),
 }...)
 
 // genesisGoldens are more values of the genesis, by the suffixes of their files:

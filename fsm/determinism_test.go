@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strconv"
 	"testing"
 
@@ -211,7 +212,9 @@ func (g *generator) args(m *fsm.Machine) fsm.Args {
 func (g *generator) iamArgs() fsm.Args {
 	i := identity(fsm.IdentityKind(1+g.rng.IntN(3)), g.rng.IntN(6))
 	p := managed(g.rng.IntN(5), 1+g.rng.IntN(3))
-	switch g.rng.IntN(14) {
+	switch g.rng.IntN(15) {
+	case 14:
+		return g.credentialArgs()
 	case 0, 1, 2:
 		return create(g.links(i))
 	case 3, 4, 5:
@@ -330,6 +333,23 @@ func (g *generator) usageArgs() fsm.Args {
 	}
 	if len(c.Entries) == 0 {
 		c = recordUsage(used(1, "Decrypt", g.time, "last"))
+	}
+	return c
+}
+
+// credentialArgs draws uses of access keys and roles, of which some do not exist, and
+// of other identities, which none are of.
+func (g *generator) credentialArgs() fsm.Args {
+	var ids []string
+	for i := range 12 {
+		ids = append(ids, "AKIA"+strconv.Itoa(i), identity(fsm.IdentityKind(1+i%3), i/2).ID)
+	}
+	slices.Sort(ids)
+	c := recordCredentials(signed("AAAA", "kms", region, g.time))
+	for _, id := range slices.Compact(ids) {
+		if g.rng.IntN(3) == 0 {
+			c.Entries = append(c.Entries, signed(id, []string{"kms", "sts"}[g.rng.IntN(2)], region, g.time-g.rng.Int64N(4)))
+		}
 	}
 	return c
 }

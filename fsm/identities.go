@@ -221,6 +221,7 @@ func deleteIdentity(t *txn, c *DeleteIdentity) (*kms.Error, error) {
 		return refusal, nil
 	}
 	t.drop(tableIdentities, i)
+	t.dropCredentialUse(i.ID)
 	t.recount(i.texts(), nil, nil)
 	return nil, nil
 }

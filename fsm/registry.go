@@ -158,5 +158,6 @@ var commands = func() *registry {
 	register(r, TypeCreateAccount, 1, createAccount)
 	register(r, TypeCloseAccount, 1, closeAccount)
 	register(r, TypePutKeyPolicy, 1, putKeyPolicy)
+	register(r, TypeRecordCredentials, 1, recordCredentials)
 	return r
 }()

@@ -19,13 +19,21 @@ import (
 // populated returns a machine with records in every table.
 func populated(t testing.TB) *driver {
 	t.Helper()
-	d := populatedUsage(t)
-	populateIAM(d)
+	d := populatedIAM(t)
+	d.ok(recordCredentials(signed("AKIAUSER", "kms", region, start), signed(identity(fsm.KindRole, 1).ID, "sts", "eu-west-1", start+1)))
 	for name, n := range d.TableSizes() {
 		if n == 0 {
 			t.Errorf("table %s is not covered", name)
 		}
 	}
+	return d
+}
+
+// populatedIAM adds identities and what hangs on them.
+func populatedIAM(t testing.TB) *driver {
+	t.Helper()
+	d := populatedUsage(t)
+	populateIAM(d)
 	return d
 }
 
@@ -139,7 +147,8 @@ func TestSnapshotGolden(t *testing.T) {
 	checkSnapshot(t, "snapshot-1-members.hex", populatedMembers(t))
 	checkSnapshot(t, "snapshot-1-life.hex", populatedLife(t))
 	checkSnapshot(t, "snapshot-1-usage.hex", populatedUsage(t))
-	checkSnapshot(t, "snapshot-1-iam.hex", populated(t))
+	checkSnapshot(t, "snapshot-1-iam.hex", populatedIAM(t))
+	checkSnapshot(t, "snapshot-1-credentials.hex", populated(t))
 	settings := started(t, nil)
 	settings.ok(fsm.SetConfig{AliasesPerKey: ptr[uint32](20), Throttle: throttle()})
 	checkSnapshot(t, "snapshot-1-settings.hex", settings)

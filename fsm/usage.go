@@ -32,8 +32,8 @@ func (u *Usage) After(other *Usage) bool {
 }
 
 const (
-	// MaxUsages bounds what one RecordUsage carries: even the longest of them fit a
-	// command.
+	// MaxUsages bounds what one RecordUsage or RecordCredentials carries: even the
+	// longest of them fit a command.
 	MaxUsages = 512
 
 	maxOperation = 64 // bytes
@@ -73,15 +73,23 @@ type RecordUsage struct {
 
 func (RecordUsage) command() (Type, uint8) { return TypeRecordUsage, 1 }
 
-func (c RecordUsage) check() error {
-	if len(c.Entries) == 0 || len(c.Entries) > MaxUsages {
+func (c RecordUsage) check() error { return checkUses(c.Entries) }
+
+// checkUses refuses what no command carries: none or too many uses, malformed ones,
+// and those that are out of order.
+func checkUses[U any, P interface {
+	*U
+	Check() error
+	Compare(P) int
+}](uses []U) error {
+	if len(uses) == 0 || len(uses) > MaxUsages {
 		return errors.New("no uses, or too many of them")
 	}
-	for i := range c.Entries {
-		if err := c.Entries[i].Check(); err != nil {
+	for i := range uses {
+		if err := P(&uses[i]).Check(); err != nil {
 			return err
 		}
-		if i > 0 && c.Entries[i-1].Compare(&c.Entries[i]) >= 0 {
+		if i > 0 && P(&uses[i-1]).Compare(&uses[i]) >= 0 {
 			return errors.New("uses out of order")
 		}
 	}

@@ -29,7 +29,8 @@ import (
 //
 // Steps 3 to 9 happen on the node that executes the call, which also records it:
 // reads where they were received, writes on the leader. The receiver of a write
-// records it only when nobody else did.
+// records it only when nobody else did. Last of all the receiver notes the use of the
+// credential that signed the call: it was proven before this.
 func (s *Service) do(ctx context.Context, c *Call, view *fsm.View) ([]byte, error) {
 	row := s.rows[rowKey{c.Service, c.Operation}]
 	if row == nil {
@@ -39,6 +40,7 @@ func (s *Service) do(ctx context.Context, c *Call, view *fsm.View) ([]byte, erro
 		return nil, kms.ErrUnavailable
 	}
 	r := s.newRequest(c, row, view)
+	defer s.countCaller(r)
 	in, err := row.decode(c.Body)
 	if row.Public {
 		return s.readPublic(ctx, r, in, err)

@@ -64,14 +64,32 @@ func (s *Service) OccupyWrites() (leave func()) {
 // HeldUses returns how many keys' uses wait to be known to replicated state, or were
 // known to it only lately.
 func (s *Service) HeldUses() int {
+	keys, _ := s.held()
+	return keys
+}
+
+// HeldCredentials is HeldUses for access keys and roles.
+func (s *Service) HeldCredentials() int {
+	_, credentials := s.held()
+	return credentials
+}
+
+func (s *Service) held() (keys, credentials int) {
 	s.usage.mu.Lock()
 	defer s.usage.mu.Unlock()
-	return len(s.usage.held)
+	for _, h := range s.usage.held {
+		if h.place == nil {
+			keys++
+		} else {
+			credentials++
+		}
+	}
+	return keys, credentials
 }
 
 // ForwardedUses is what a member sends that hands uses over.
-func ForwardedUses(uses []fsm.Usage) []byte {
-	data, err := cbor.Marshal(forwardedCall{Version: forwardVersion, Usage: uses})
+func ForwardedUses(keys []fsm.Usage, credentials ...fsm.CredentialUse) []byte {
+	data, err := cbor.Marshal(forwardedCall{Version: forwardVersion, Usage: keys, Credentials: credentials})
 	if err != nil {
 		panic(err)
 	}

@@ -35,11 +35,12 @@ type forwardedCall struct {
 	ReqKey      fsm.ReqKey `cbor:"9,keyasint"`
 	// LocalUID is that of a local operator, who has no access key.
 	LocalUID *uint32 `cbor:"10,keyasint,omitempty"`
-	// Usage, where there is any, is all that is sent: no call, but what another node
-	// hands over (GatherUsage).
+	// Usage or Credentials, where there are any, are all that is sent: no call, but what
+	// another node hands over (GatherUsage).
 	Usage []fsm.Usage `cbor:"11,keyasint,omitempty"`
 	// SessionToken is that of temporary credentials, which the leader opens itself.
-	SessionToken []byte `cbor:"12,keyasint,omitempty"`
+	SessionToken []byte              `cbor:"12,keyasint,omitempty"`
+	Credentials  []fsm.CredentialUse `cbor:"13,keyasint,omitempty"`
 }
 
 // caller is whom the call names, for identify to find.
@@ -123,8 +124,8 @@ func (s *Service) Execute(ctx context.Context, data []byte) (reply []byte, index
 	if err := forwardDecoder.Unmarshal(data, &f); err != nil || f.Version != forwardVersion {
 		return nil, 0, kms.ErrNotLeader
 	}
-	if len(f.Usage) > 0 {
-		s.usage.take(f.Usage)
+	if len(f.Usage) > 0 || len(f.Credentials) > 0 {
+		s.usage.take(f.Usage, f.Credentials)
 		return nil, 0, nil
 	}
 	c := &Call{Service: f.Service, Operation: f.Operation, Body: f.Body, Region: f.Region, Principal: f.caller(), SessionToken: kms.SessionToken(f.SessionToken), Source: f.Source, RequestID: f.RequestID, reqKey: f.ReqKey}

@@ -13,7 +13,7 @@ import (
 	"github.com/kmsd/kmsd/kms"
 )
 
-// usageEvery is how often the cluster hears of keys' uses.
+// usageEvery is how often the cluster hears of uses.
 const usageEvery = time.Minute
 
 // handOverTimeout bounds what a node that stops spends on its uses.
@@ -31,7 +31,21 @@ func (s *Service) countUse(r *Request) {
 		if u == nil {
 			u = &use{operation: r.row.Name, time: r.Record.Time, eventID: r.Record.EventID, requestID: r.RequestID}
 		}
-		s.usage.note(key.Region, key.ID, u)
+		s.usage.note(usedKey(key.Region, key.ID), u)
+	}
+}
+
+// countCaller notes a call for the credential that signed it: the access key, or the
+// role in whose session it was. It counts whatever became of the call (AWS IAM:
+// GenerateServiceLastAccessedDetails has all attempts that were authenticated). A user's
+// temporary credentials have nothing that shows their use.
+func (s *Service) countCaller(r *Request) {
+	id := r.Principal.AccessKeyID
+	if r.Principal.Session != nil {
+		id = r.Principal.RoleID
+	}
+	if id != "" {
+		s.usage.noteCredential(id, r.Service, r.Region, r.Now)
 	}
 }
 
@@ -40,21 +54,33 @@ func (s *Service) countUse(r *Request) {
 // is on its way there.
 func (r *Request) LastUsage(key *fsm.Key) *fsm.Usage {
 	state, _ := r.View.Usage(key.Region, key.ID)
-	if held := r.usage.last(key.Region, key.ID); held != nil && (state == nil || held.After(state)) {
-		return held
+	what := usedKey(key.Region, key.ID)
+	if held := r.usage.last(what); held != nil && (state == nil || held.ofKey(what).After(state)) {
+		return held.ofKey(what)
 	}
 	return state
 }
 
-// GatherUsage brings keys' uses into replicated state until ctx ends. Every node
-// runs it: once a round the leader proposes what it holds, and the others hand it
-// what they hold. Whatever the state does not show by the next round is sent again,
-// so that neither lost messages nor changes of leader lose anything. What a node
-// has not handed over is lost if it crashes.
+// LastSigned is LastUsage for an access key or the sessions of a role. The call itself
+// is no part of it.
+func (r *Request) LastSigned(id string) *fsm.CredentialUse {
+	state, _ := r.View.CredentialUse(id)
+	what := usedCredential(id)
+	if held := r.usage.last(what); held != nil && (state == nil || held.ofCredential(what).After(state)) {
+		return held.ofCredential(what)
+	}
+	return state
+}
+
+// GatherUsage brings uses into replicated state until ctx ends. Every node runs it:
+// once a round the leader proposes what it holds, and the others hand it what they
+// hold. Whatever the state does not show by the next round is sent again, so that
+// neither lost messages nor changes of leader lose anything. What a node has not
+// handed over is lost if it crashes.
 func (s *Service) GatherUsage(ctx context.Context) {
 	for wait(ctx, s.usageEvery) {
 		if err := s.shareUsage(ctx); err != nil && ctx.Err() == nil {
-			s.log.Warn("keys' uses not brought into replicated state; the next round tries again", "error", err)
+			s.log.Warn("last uses not brought into replicated state; the next round tries again", "error", err)
 		}
 	}
 }
@@ -65,7 +91,7 @@ func (s *Service) HandOver(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, handOverTimeout)
 	defer cancel()
 	if err := s.shareUsage(ctx); err != nil {
-		s.log.Info("keys' uses not handed over", "error", err)
+		s.log.Info("last uses not handed over", "error", err)
 	}
 }
 
@@ -78,22 +104,33 @@ func (s *Service) shareUsage(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for uses := range slices.Chunk(s.usage.unknown(view), fsm.MaxUsages) {
-		err := s.recordUsage(ctx, uses)
-		if errors.Is(err, kms.ErrNotLeader) {
-			err = s.forwardUsage(ctx, uses)
+	keys, credentials := s.usage.unknown(view)
+	for uses := range slices.Chunk(keys, fsm.MaxUsages) {
+		if err := s.share(ctx, &fsm.RecordUsage{Entries: uses}, forwardedCall{Usage: uses}); err != nil {
+			return err
 		}
-		if err != nil {
+	}
+	for uses := range slices.Chunk(credentials, fsm.MaxUsages) {
+		if err := s.share(ctx, &fsm.RecordCredentials{Entries: uses}, forwardedCall{Credentials: uses}); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// share replicates uses, or hands them to the leader.
+func (s *Service) share(ctx context.Context, args fsm.Args, handed forwardedCall) error {
+	err := s.recordUsage(ctx, args)
+	if errors.Is(err, kms.ErrNotLeader) {
+		return s.forwardUsage(ctx, handed)
+	}
+	return err
+}
+
 // recordUsage replicates uses, on the leader only.
-func (s *Service) recordUsage(ctx context.Context, uses []fsm.Usage) error {
+func (s *Service) recordUsage(ctx context.Context, args fsm.Args) error {
 	recorded := s.recorded.list()
-	cmd, err := fsm.NewCommand(fsm.ReqKey{}, fsm.Meta{Time: s.now().UnixMilli(), Recorded: recorded}, &fsm.RecordUsage{Entries: uses})
+	cmd, err := fsm.NewCommand(fsm.ReqKey{}, fsm.Meta{Time: s.now().UnixMilli(), Recorded: recorded}, args)
 	if err != nil {
 		return err
 	}
@@ -106,10 +143,11 @@ func (s *Service) recordUsage(ctx context.Context, uses []fsm.Usage) error {
 
 // forwardUsage hands uses to the leader, which proposes them with its own. Whoever
 // takes them and leads no more hands them on in its next round.
-func (s *Service) forwardUsage(ctx context.Context, uses []fsm.Usage) error {
-	data, err := cbor.Marshal(forwardedCall{Version: forwardVersion, Usage: uses})
+func (s *Service) forwardUsage(ctx context.Context, handed forwardedCall) error {
+	handed.Version = forwardVersion
+	data, err := cbor.Marshal(handed)
 	if err != nil {
-		return fmt.Errorf("encoding keys' uses: %w", err)
+		return fmt.Errorf("encoding uses: %w", err)
 	}
 	_, err = s.cluster.Forward(ctx, data)
 	return err

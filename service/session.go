@@ -85,7 +85,8 @@ func (x *Session) Settle(ctx context.Context) error {
 	return x.service.cluster.Settle(ctx, x.view.MaxIndex())
 }
 
-// Do runs the authenticated call from the session's View.
+// Do runs the authenticated call from the session's View, and notes the use of the
+// credential that signed it.
 func (x *Session) Do(ctx context.Context, c *Call) ([]byte, error) {
 	if x.view != nil && c.Principal.Type == kms.PrincipalLocalOperator {
 		c.Principal, _ = x.service.identify(x.view, c)

@@ -26,7 +26,7 @@ func TestCountUseAllocates(t *testing.T) {
 	if got := testing.AllocsPerRun(1000, func() { r.Record.Time++; s.countUse(r) }); got > 1 {
 		t.Errorf("got %v allocations, want 1", got)
 	}
-	if u := s.usage.last("us-east-1", keyName(2)); u == nil || u.Time != r.Record.Time || u.Operation != "ReEncrypt" || u.EventID != "event" {
+	if u := s.usage.last(usedKey("us-east-1", keyName(2))); u == nil || u.time != r.Record.Time || u.operation != "ReEncrypt" || u.eventID != "event" {
 		t.Errorf("the last use is %+v", u)
 	}
 }
@@ -39,7 +39,7 @@ func TestCountUseOfOthers(t *testing.T) {
 	r := &Request{Call: &Call{}, row: &Row{Name: "DescribeKey", keys: []keyRule{{}, {usage: kms.EncryptDecrypt}}}}
 	r.Keys = append(r.keys[:0], Key{Key: key}, Key{})
 	s.countUse(r)
-	if u := s.usage.last(key.Region, key.ID); u != nil {
+	if u := s.usage.last(usedKey(key.Region, key.ID)); u != nil {
 		t.Errorf("the last use is %+v", u)
 	}
 }
@@ -48,29 +48,29 @@ func TestUsageLogKeepsTheLater(t *testing.T) {
 	l := newUsageLog()
 	want := func(what string, time int64, event string) {
 		t.Helper()
-		if u := l.last("us-east-1", keyName(1)); u == nil || u.Time != time || u.EventID != event {
+		if u := l.last(usedKey("us-east-1", keyName(1))); u == nil || u.time != time || u.eventID != event {
 			t.Errorf("%s: the last use is %+v, want %s at %d", what, u, event, time)
 		}
 	}
 	take := func(time int64, event string) {
-		l.take([]fsm.Usage{{Region: "us-east-1", KeyID: keyName(1), Operation: "Decrypt", Time: time, EventID: event}})
+		l.take([]fsm.Usage{{Region: "us-east-1", KeyID: keyName(1), Operation: "Decrypt", Time: time, EventID: event}}, nil)
 	}
-	l.note("us-east-1", keyName(1), useAt(5, "b"))
+	l.note(usedKey("us-east-1", keyName(1)), useAt(5, "b"))
 	want("one", 5, "b")
-	l.note("us-east-1", keyName(1), useAt(4, "c"))
-	l.note("us-east-1", keyName(1), useAt(5, "a"))
-	l.note("eu-west-1", keyName(1), useAt(9, "x"))
-	l.note("us-east-1", keyName(2), useAt(9, "x"))
+	l.note(usedKey("us-east-1", keyName(1)), useAt(4, "c"))
+	l.note(usedKey("us-east-1", keyName(1)), useAt(5, "a"))
+	l.note(usedKey("eu-west-1", keyName(1)), useAt(9, "x"))
+	l.note(usedKey("us-east-1", keyName(2)), useAt(9, "x"))
 	want("earlier ones and others", 5, "b")
-	l.note("us-east-1", keyName(1), useAt(5, "c"))
+	l.note(usedKey("us-east-1", keyName(1)), useAt(5, "c"))
 	want("a later event", 5, "c")
 	l.collect()
 	want("collected", 5, "c")
-	l.note("us-east-1", keyName(1), useAt(4, "z"))
+	l.note(usedKey("us-east-1", keyName(1)), useAt(4, "z"))
 	want("an earlier one after it", 5, "c")
 	take(6, "a")
 	want("a later one of another node", 6, "a")
-	l.note("us-east-1", keyName(1), useAt(7, "a"))
+	l.note(usedKey("us-east-1", keyName(1)), useAt(7, "a"))
 	want("a later one", 7, "a")
 	take(8, "")
 	take(6, "z")
@@ -86,8 +86,8 @@ func TestUsageLogTakesOnlyUses(t *testing.T) {
 	bad.KeyID = "no key"
 	late := good
 	late.Time, late.ModIndex = 2, 7
-	l.take([]fsm.Usage{bad, late, good})
-	if u := l.last("us-east-1", keyName(1)); u == nil || *u != good || len(l.held) != 1 {
+	l.take([]fsm.Usage{bad, late, good}, nil)
+	if u := l.last(usedKey("us-east-1", keyName(1))); u == nil || *u.ofKey(usedKey("us-east-1", keyName(1))) != good || len(l.held) != 1 {
 		t.Errorf("the log holds %v", l.held)
 	}
 }
@@ -97,20 +97,20 @@ func TestUsageLogTakesOnlyUses(t *testing.T) {
 func TestEmptiedTableTakesNothing(t *testing.T) {
 	t.Parallel()
 	l := newUsageLog()
-	l.note("us-east-1", keyName(1), useAt(1, "e"))
+	l.note(usedKey("us-east-1", keyName(1)), useAt(1, "e"))
 	old := l.recent.Load()
-	entry := old.bucket(keyName(1)).Load()
+	entry := old.bucket(usedKey("us-east-1", keyName(1))).Load()
 	l.collect()
 	if entry.raise(useAt(2, "e")) {
 		t.Error("a key's entry took a use after it was emptied")
 	}
 	for i := range 1000 {
-		if old.note("us-east-1", keyName(i), useAt(2, "e")) {
+		if old.note(usedKey("us-east-1", keyName(i)), useAt(2, "e")) {
 			t.Fatalf("an emptied table took a use of key %d", i)
 		}
 	}
-	l.note("us-east-1", keyName(1), useAt(2, "e"))
-	if u := l.last("us-east-1", keyName(1)); u == nil || u.Time != 2 {
+	l.note(usedKey("us-east-1", keyName(1)), useAt(2, "e"))
+	if u := l.last(usedKey("us-east-1", keyName(1))); u == nil || u.time != 2 {
 		t.Errorf("the last use is %+v", u)
 	}
 }
@@ -132,7 +132,7 @@ func TestUsageLogLosesNothing(t *testing.T) {
 		calling.Go(func() {
 			for i := range keys {
 				for time := range int64(2) {
-					l.note("us-east-1", keyName(c*keys+i), useAt(time, "e"))
+					l.note(usedKey("us-east-1", keyName(c*keys+i)), useAt(time, "e"))
 				}
 			}
 		})
@@ -141,7 +141,7 @@ func TestUsageLogLosesNothing(t *testing.T) {
 	cancel()
 	collecting.Wait()
 	for i := range callers * keys {
-		if u := l.last("us-east-1", keyName(i)); u == nil || u.Time != 1 {
+		if u := l.last(usedKey("us-east-1", keyName(i))); u == nil || u.time != 1 {
 			t.Fatalf("the last use of key %d is %+v, want the second", i, u)
 		}
 	}
@@ -153,12 +153,12 @@ func TestUseTableBuckets(t *testing.T) {
 	l := newUsageLog()
 	const keys = 3 * useBuckets
 	for i := range keys {
-		l.note("us-east-1", keyName(i), useAt(int64(i), "e"))
+		l.note(usedKey("us-east-1", keyName(i)), useAt(int64(i), "e"))
 	}
 	n := 0
-	l.recent.Load().empty(func(u *fsm.Usage) {
-		if n++; u.KeyID != keyName(int(u.Time)) {
-			t.Errorf("key %s has the use of another one: %+v", u.KeyID, u)
+	l.recent.Load().empty(func(what used, u *use) {
+		if n++; what.id != keyName(int(u.time)) {
+			t.Errorf("key %s has the use of another one: %+v", what.id, u)
 		}
 	})
 	if n != keys {
@@ -172,7 +172,7 @@ func BenchmarkNoteUse(b *testing.B) {
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {
 		for i := int64(0); pb.Next(); i++ {
-			l.note("us-east-1", id, &use{operation: "Encrypt", time: i, eventID: "event", requestID: "request"})
+			l.note(usedKey("us-east-1", id), &use{operation: "Encrypt", time: i, eventID: "event", requestID: "request"})
 		}
 	})
 }

@@ -62,7 +62,7 @@ func startTest(t *testing.T) *testCluster {
 }
 
 // startWith is startTest with another length of the rounds in which nodes bring
-// keys' uses together.
+// last uses together.
 func startWith(t *testing.T, usageEvery time.Duration) *testCluster {
 	t.Helper()
 	c := &testCluster{t: t, out: &lockedBuffer{}, cmd: &devCmd{

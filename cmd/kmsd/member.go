@@ -63,7 +63,7 @@ type memberConfig struct {
 	resolve   func(nodeID string) (addr string, ok bool)
 	auditDir  string
 	auditSync bool
-	// usageEvery is how often the cluster hears of keys' uses; 0 for the service's own
+	// usageEvery is how often the cluster hears of last uses; 0 for the service's own
 	// choice.
 	usageEvery time.Duration
 	log        *slog.Logger

@@ -140,5 +140,5 @@ func TestLastUsageOfALeaver(t *testing.T) {
 
 // lostUses tells whether a node gave up handing its uses over.
 func (c *testCluster) lostUses() bool {
-	return bytes.Contains(c.out.bytes(), []byte("keys' uses not handed over"))
+	return bytes.Contains(c.out.bytes(), []byte("last uses not handed over"))
 }

@@ -207,16 +207,20 @@ func onOwner(r *service.Request, in *wire.GetAccessKeyLastUsedRequest) (arn, sho
 	return "*", "*"
 }
 
-// notKnown is what AWS answers for an access key that was not used since it is
-// recorded. kmsd keeps uses in its audit log alone.
-const notKnown = "N/A"
+// notUsed is AWS's service and Region of an access key that was not used.
+const notUsed = "N/A"
 
+// getAccessKeyLastUsed shows the last request that was signed with an access key,
+// whatever became of it.
 func getAccessKeyLastUsed(_ context.Context, r *service.Request, in *wire.GetAccessKeyLastUsedRequest) (*wire.GetAccessKeyLastUsedResponse, error) {
 	k, ok := r.View.AccessKey(in.AccessKeyId)
 	if !ok || k.Account != r.Principal.Account {
 		return nil, noSuchAccessKey(in.AccessKeyId)
 	}
-	out := &wire.GetAccessKeyLastUsedResponse{AccessKeyLastUsed: &wire.AccessKeyLastUsed{ServiceName: notKnown, Region: notKnown}}
+	out := &wire.GetAccessKeyLastUsedResponse{AccessKeyLastUsed: &wire.AccessKeyLastUsed{ServiceName: notUsed, Region: notUsed}}
+	if u := r.LastSigned(k.ID); u != nil {
+		out.AccessKeyLastUsed = &wire.AccessKeyLastUsed{LastUsedDate: at(u.Time), ServiceName: u.Service, Region: u.Region}
+	}
 	if i, ok := r.View.Identity(k.UniqueID); ok {
 		out.UserName = &i.Name
 	}

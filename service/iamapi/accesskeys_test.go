@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/kmsd/kmsd/fsm"
 	"github.com/kmsd/kmsd/internal/testkit"
@@ -24,6 +25,7 @@ func TestAccessKeys(t *testing.T) {
 	}
 	id := between(t, made, "AccessKeyId")
 	who := testkit.Caller{AccessKey: id, Region: testkit.Region}
+	walk(t, s, []step{{"GetAccessKeyLastUsed", p("AccessKeyId", id), lastUsed("<UserName>alice</UserName>", "<ServiceName>N/A</ServiceName><Region>N/A</Region>")}})
 	s.MustAs(t, who, "CreateKey", testkit.JSON{})
 	gone := "NoSuchEntity: The Access Key with id " + id + " cannot be found."
 	list := func(status string) string {
@@ -32,7 +34,7 @@ func TestAccessKeys(t *testing.T) {
 	}
 	walk(t, s, []step{
 		{"ListAccessKeys", p("UserName", "alice"), list("Active")},
-		{"GetAccessKeyLastUsed", p("AccessKeyId", id), "<GetAccessKeyLastUsedResult><UserName>alice</UserName><AccessKeyLastUsed><ServiceName>N/A</ServiceName><Region>N/A</Region></AccessKeyLastUsed></GetAccessKeyLastUsedResult>"},
+		{"GetAccessKeyLastUsed", p("AccessKeyId", id), lastUsed("<UserName>alice</UserName>", "<LastUsedDate>2026-11-24T12:00:00Z</LastUsedDate><ServiceName>kms</ServiceName><Region>us-east-1</Region>")},
 		{"UpdateAccessKey", p("UserName", "bob", "AccessKeyId", id, "Status", "Inactive"), masked(gone)},
 		{"DeleteAccessKey", p("UserName", "bob", "AccessKeyId", id), masked(gone)},
 		{"DeleteAccessKey", p("AccessKeyId", id), masked(gone)}, // the root user's own
@@ -53,6 +55,44 @@ func TestAccessKeys(t *testing.T) {
 	if s.Known(t, who) {
 		t.Error("a deleted key signs")
 	}
+}
+
+// lastUsed is the answer of GetAccessKeyLastUsed, with the user's name if there is one.
+func lastUsed(user, use string) string {
+	return "<GetAccessKeyLastUsedResult>" + user + "<AccessKeyLastUsed>" + use + "</AccessKeyLastUsed></GetAccessKeyLastUsedResult>"
+}
+
+// The last request counts, of whichever service and Region, also when it was refused
+// (AWS IAM: GetAccessKeyLastUsed). A root user's key has no user; asking for a key's use
+// is a use, but the answer does not speak of itself.
+func TestGetAccessKeyLastUsed(t *testing.T) {
+	t.Parallel()
+	s := testkit.Start(t)
+	alice, _ := s.NewUser(t, testkit.Account, "alice")
+	shows := func(id, user, use string) {
+		t.Helper()
+		walk(t, s, []step{{"GetAccessKeyLastUsed", p("AccessKeyId", id), lastUsed(user, use)}})
+	}
+	const ofAlice = "<UserName>alice</UserName>"
+	if _, refusal := call(t, s, alice.In("eu-west-1"), "GetCallerIdentity"); refusal != "" {
+		t.Error(refusal)
+	}
+	shows(alice.AccessKey, ofAlice, "<LastUsedDate>2026-11-24T12:00:00Z</LastUsedDate><ServiceName>sts</ServiceName><Region>eu-west-1</Region>")
+	s.Advance(90 * time.Minute)
+	if _, refusal := s.Do(t, alice.In("ap-south-2"), "ListKeys", "{}"); refusal == nil || refusal.Code != "AccessDeniedException" {
+		t.Errorf("got %v", refusal)
+	}
+	shows(alice.AccessKey, ofAlice, "<LastUsedDate>2026-11-24T13:30:00Z</LastUsedDate><ServiceName>kms</ServiceName><Region>ap-south-2</Region>")
+	s.Advance(time.Second)
+	if got := ask(t, s, alice, "GetAccessKeyLastUsed", "AccessKeyId", alice.AccessKey); !strings.HasPrefix(got, "AccessDeniedException: ") {
+		t.Errorf("got %s", got)
+	}
+	shows(alice.AccessKey, ofAlice, "<LastUsedDate>2026-11-24T13:30:01Z</LastUsedDate><ServiceName>iam</ServiceName><Region>us-east-1</Region>")
+	s.Advance(time.Hour)
+	shows(testkit.AccessKey, "", "<LastUsedDate>2026-11-24T13:30:01Z</LastUsedDate><ServiceName>iam</ServiceName><Region>us-east-1</Region>")
+	shows(testkit.AccessKey, "", "<LastUsedDate>2026-11-24T14:30:01Z</LastUsedDate><ServiceName>iam</ServiceName><Region>us-east-1</Region>")
+	made := ask(t, s, testkit.Root, "CreateAccessKey")
+	shows(between(t, made, "AccessKeyId"), "", "<ServiceName>N/A</ServiceName><Region>N/A</Region>")
 }
 
 func TestAccessKeyRefusals(t *testing.T) {

@@ -253,14 +253,28 @@ func shownRole(r *service.Request, i *fsm.Identity, text string) (*wire.Role, er
 	return role, nil
 }
 
-// fullRole is a role as GetRole shows it. Its last use is not kept.
+// fullRole is a role as GetRole shows it.
 func fullRole(r *service.Request, i *fsm.Identity) (*wire.Role, error) {
 	role, err := shownRole(r, i, stored(r, i))
 	if err != nil {
 		return nil, err
 	}
-	role.PermissionsBoundary, role.Tags, role.RoleLastUsed = boundary(i), shownTags(i.Tags), &wire.RoleLastUsed{}
+	role.PermissionsBoundary, role.Tags, role.RoleLastUsed = boundary(i), shownTags(i.Tags), roleLastUsed(r, i)
 	return role, nil
+}
+
+// roleTracking is for how long AWS shows a role's last use, in milliseconds: 400 days
+// (AWS IAM: RoleLastUsed).
+const roleTracking = 400 * 24 * 60 * 60 * 1000
+
+// roleLastUsed shows the last request of any session of a role; empty for a role that
+// was not used.
+func roleLastUsed(r *service.Request, i *fsm.Identity) *wire.RoleLastUsed {
+	u := r.LastSigned(i.ID)
+	if u == nil || r.Now-u.Time > roleTracking {
+		return &wire.RoleLastUsed{}
+	}
+	return &wire.RoleLastUsed{LastUsedDate: at(u.Time), Region: &u.Region}
 }
 
 func getRole(_ context.Context, r *service.Request, in *wire.GetRoleRequest) (*wire.GetRoleResponse, error) {

@@ -4,6 +4,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/kmsd/kmsd/fsm"
 	"github.com/kmsd/kmsd/internal/testkit"
@@ -60,6 +61,49 @@ func TestRoles(t *testing.T) {
 	walk(t, s, []step{{"DeleteRole", p("RoleName", "app"), "DeleteConflict: Cannot delete entity, must detach all policies first."}})
 	s.Change(t, role.ID, func(i *fsm.Identity) { i.Attached = nil })
 	walk(t, s, []step{{"DeleteRole", p("RoleName", "app"), ""}, {"GetRole", p("RoleName", "app"), appGone}})
+}
+
+// RoleLastUsed is of the last request in any session of the role, also a refused one, for
+// 400 days; assuming the role is none (AWS IAM: RoleLastUsed).
+func TestRoleLastUsed(t *testing.T) {
+	t.Parallel()
+	s := testkit.Start(t)
+	bob, _ := s.NewUser(t, testkit.Account, "bob")
+	ask(t, s, testkit.Root, "CreateRole", "RoleName", "App", "AssumeRolePolicyDocument", trustBob)
+	ask(t, s, testkit.Root, "CreateRole", "RoleName", "Idle", "AssumeRolePolicyDocument", trustBob)
+	session := func(name string) testkit.Caller {
+		a, refusal := call(t, s, bob, "AssumeRole", "RoleArn", "arn:aws:iam::111122223333:role/App", "RoleSessionName", name)
+		if refusal != "" {
+			t.Fatal(refusal)
+		}
+		return a.caller()
+	}
+	shows := func(role, want string) {
+		t.Helper()
+		if got := between(t, ask(t, s, testkit.Root, "GetRole", "RoleName", role), "RoleLastUsed"); got != want {
+			t.Errorf("%s: got %s, want %s", role, got, want)
+		}
+	}
+	first, second := session("first"), session("second")
+	shows("App", "")
+	if _, refusal := call(t, s, first.In("eu-west-1"), "GetCallerIdentity"); refusal != "" {
+		t.Error(refusal)
+	}
+	shows("App", "<LastUsedDate>2026-11-24T12:00:00Z</LastUsedDate><Region>eu-west-1</Region>")
+	s.Advance(time.Minute)
+	if _, refusal := s.Do(t, second, "ListKeys", "{}"); refusal == nil || refusal.Code != "AccessDeniedException" {
+		t.Errorf("got %v", refusal)
+	}
+	const last = "<LastUsedDate>2026-11-24T12:01:00Z</LastUsedDate><Region>us-east-1</Region>"
+	shows("App", last)
+	shows("Idle", "")
+	if got := between(t, ask(t, s, testkit.Root, "UpdateRoleDescription", "RoleName", "App", "Description", "x"), "RoleLastUsed"); got != last {
+		t.Errorf("UpdateRoleDescription: got %s", got)
+	}
+	s.Advance(400 * 24 * time.Hour)
+	shows("App", last)
+	s.Advance(time.Second)
+	shows("App", "")
 }
 
 const createdBob = "<CreateUserResult><User><Path>/</Path><UserName>bob</UserName><UserId>*</UserId><Arn>arn:aws:iam::111122223333:user/bob</Arn><CreateDate>2026-11-24T12:00:00Z</CreateDate></User></CreateUserResult>"
