@@ -182,6 +182,7 @@ var ErrInvalidPrincipals = malformed("Policy contains a statement with one or mo
 
 func (c *clause) compile(kind Kind, variables bool) (statement, error) {
 	s := statement{sid: c.sid, deny: c.effect == "Deny", notPrincipal: c.notPrincipal, notAction: c.notAction, notResource: c.notResource}
+	rules := patternRules{variables: variables, ofKey: kind == KeyPolicy}
 	s.void = len(c.actions) == 0 || kind != TrustPolicy && len(c.resources) == 0
 	for _, p := range c.principals {
 		s.principals.add(p)
@@ -190,14 +191,14 @@ func (c *clause) compile(kind Kind, variables bool) (statement, error) {
 		s.actions = append(s.actions, compileAction(a))
 	}
 	for _, r := range c.resources {
-		a, ok := compileARN(r, patternRules{wildcards: true, variables: variables})
+		a, ok := compileARN(r, rules.wild())
 		if !ok {
 			return s, errSyntax
 		}
 		s.resources = append(s.resources, a)
 	}
 	for _, comparison := range c.conditions {
-		cond, err := compileCondition(comparison, variables)
+		cond, err := compileCondition(comparison, rules)
 		if err != nil {
 			return s, err
 		}
@@ -272,7 +273,7 @@ func (s *statement) appliesToResource(r *Request) bool {
 
 func (s *statement) conditionsHold(r *Request, kind Kind) bool {
 	for i := range s.conditions {
-		if !s.conditions[i].holds(r.Context, kind) {
+		if !s.conditions[i].holds(r.Context, kind, s.deny) {
 			return false
 		}
 	}
