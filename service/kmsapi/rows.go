@@ -251,7 +251,7 @@ func aliasRows() []*service.Row {
 		service.Op[wire.ListAliasesRequest, wire.ListAliasesResponse]{
 			Service: serviceName, Name: "ListAliases", Identity: "kms:ListAliases",
 			Keys: []service.KeyRule[wire.ListAliasesRequest]{{
-				ID: func(in *wire.ListAliasesRequest) string { return text(in.KeyId) }, Optional: true, Action: "kms:ListAliases", States: service.AnyState,
+				ID: func(in *wire.ListAliasesRequest) string { return text(in.KeyId) }, Optional: true, States: service.AnyState,
 			}},
 			Params: func(in *wire.ListAliasesRequest, p *audit.Params) {
 				p.OptString("keyId", in.KeyId)
