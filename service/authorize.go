@@ -28,7 +28,7 @@ func (s *Service) authorizeKey(r *Request, rule *keyRule, key *Key, in any) erro
 	if err != nil {
 		return err
 	}
-	r.conditions = conditions{r: r, key: key, alias: rule.aliases, own: rule.conditions(in), in: in}
+	r.conditions = conditions{r: r, key: key, rule: rule, own: rule.conditions(in), in: in}
 	r.asked = iam.Request{Action: rule.action, Resource: key.Key.ARN(), Account: key.Account, Context: &r.conditions}
 	decision := iam.AuthorizeKey(subject, &r.asked, policy, rule.crossAccount)
 	switch {

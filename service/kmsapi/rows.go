@@ -164,7 +164,7 @@ func (a *api) dataKeyRows() []*service.Row {
 func (a *api) keyRows() []*service.Row {
 	return []*service.Row{
 		service.Op[wire.CreateKeyRequest, wire.CreateKeyResponse]{
-			Service: serviceName, Name: "CreateKey", Once: true, Identity: "kms:CreateKey",
+			Service: serviceName, Name: "CreateKey", Once: true, Identity: "kms:CreateKey", CallerAccount: true,
 			Also: createKeyAlso, Conditions: createKeyConditions,
 			Check: checkCreateKey, Params: createKeyParams,
 			Write: a.createKey, Repeat: createdKey,
@@ -195,7 +195,9 @@ func (a *api) keyRows() []*service.Row {
 		}.Row(),
 		service.Op[wire.DisableKeyRequest, service.None]{
 			Service: serviceName, Name: "DisableKey",
-			Keys:   manage(func(in *wire.DisableKeyRequest) string { return in.KeyId }, "kms:DisableKey", service.Switchable),
+			Keys: []service.KeyRule[wire.DisableKeyRequest]{{
+				ID: func(in *wire.DisableKeyRequest) string { return in.KeyId }, Action: "kms:DisableKey", States: service.Switchable, DaysUnused: true,
+			}},
 			Params: func(in *wire.DisableKeyRequest, p *audit.Params) { p.String("keyId", in.KeyId) },
 			Write:  setKeyState[wire.DisableKeyRequest](false),
 		}.Row(),
