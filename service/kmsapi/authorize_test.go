@@ -8,6 +8,8 @@ import (
 
 	"github.com/kmsd/kmsd/fsm"
 	"github.com/kmsd/kmsd/internal/testkit"
+	"github.com/kmsd/kmsd/kms"
+	"github.com/kmsd/kmsd/service"
 )
 
 const rootPolicy = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::111122223333:root"},"Action":"kms:*","Resource":"*"}]}`
@@ -139,6 +141,61 @@ func TestPrincipalsAreBoundToIDs(t *testing.T) {
 	wantOutcome(t, s.Call(t, again, "DescribeKey", obj{"KeyId": key}), deniedUser("x/bob", "kms:DescribeKey", testkit.ARN(key), "because no identity-based policy allows the kms:DescribeKey action"))
 	// What the policy shows of a deleted user cannot be put back.
 	wantOutcome(t, s.Call(t, testkit.Root, "PutKeyPolicy", obj{"KeyId": key, "Policy": policy()}), outcome{"MalformedPolicyDocumentException", "Policy contains a statement with one or more invalid principals."})
+}
+
+// Roles and their sessions are bound like users, in NotPrincipal, too.
+func TestRolesAreBoundToIDs(t *testing.T) {
+	t.Parallel()
+	s := testkit.Start(t)
+	key := s.NewKey(t)
+	const role, session = "arn:aws:iam::111122223333:role/svc/App", "arn:aws:sts::111122223333:assumed-role/App/ci"
+	app := s.NewIdentity(t, fsm.KindRole, testkit.Account, "/svc/App")
+	setPolicy(t, s, key, lets("Allow", role, "kms:DescribeKey", ""), lets("Allow", session, "kms:Encrypt", ""),
+		strings.Replace(lets("Deny", role, "kms:Sign", ""), "Principal", "NotPrincipal", 1))
+	token := service.Token{Type: kms.PrincipalAssumedRole, Subject: app.ID, Name: "ci"}
+	wantOutcome(t, s.Call(t, sessionOf(t, s, token), "DescribeKey", obj{"KeyId": key}), success)
+	wantOutcome(t, s.Call(t, sessionOf(t, s, token), "Encrypt", obj{"KeyId": key, "Plaintext": "AA=="}), success)
+	shown := func() string { return s.Must(t, "GetKeyPolicy", obj{"KeyId": key})["Policy"].(string) }
+	if got := shown(); strings.Count(got, role) != 2 || strings.Count(got, session) != 1 || strings.Contains(got, "AROA") {
+		t.Errorf("the policy shows %s", got)
+	}
+	s.Apply(t, fsm.DeleteIdentity{ID: app.ID})
+	if got := shown(); strings.Contains(got, "App") || strings.Count(got, `"`+app.ID+`"`) != 2 || strings.Count(got, `"`+app.ID+`:ci"`) != 1 {
+		t.Errorf("the policy of a deleted role shows %s", got)
+	}
+	token.Subject = s.NewIdentity(t, fsm.KindRole, testkit.Account, "/svc/App").ID
+	for op, body := range map[string]obj{"DescribeKey": {"KeyId": key}, "Encrypt": {"KeyId": key, "Plaintext": "AA=="}} {
+		wantOutcome(t, s.Call(t, sessionOf(t, s, token), op, body), accessDenied("User: "+session+" is not authorized to perform: kms:"+op+" on resource: "+testkit.ARN(key)+
+			" because no identity-based policy allows the kms:"+op+" action"))
+	}
+}
+
+// The sizes of key policies (AWS: PutKeyPolicy, "Resource quotas"): the model counts
+// characters, the quota bytes.
+func TestKeyPolicySizes(t *testing.T) {
+	t.Parallel()
+	s := testkit.Start(t)
+	key := s.NewKey(t)
+	padded := func(fill string, bytes int) string {
+		n := bytes - len(rootPolicy) - len(`"Id":"",`)
+		return `{"Id":"` + strings.Repeat(fill, n/len(fill)) + strings.Repeat("x", n%len(fill)) + `",` + rootPolicy[1:]
+	}
+	tooLarge := outcome{"LimitExceededException", "The key policy exceeds the size limit of 32768 bytes."}
+	for _, c := range []struct {
+		policy string
+		want   outcome
+	}{
+		{padded("x", 32768), success}, {padded("x", 32769), tooLarge}, {padded("ÿ", 32768), success}, {padded("ÿ", 32769), tooLarge}, {padded("x", 131072), tooLarge},
+		{"", constraint("Value '' at 'policy' failed to satisfy constraint: Member must have length greater than or equal to 1")},
+		{padded("x", 131073), constraint("Value '" + padded("x", 131073) + "' at 'policy' failed to satisfy constraint: Member must have length less than or equal to 131072")},
+	} {
+		wantOutcome(t, s.Call(t, testkit.Root, "PutKeyPolicy", obj{"KeyId": key, "Policy": c.policy}), c.want)
+	}
+	if a := s.Call(t, testkit.Root, "PutKeyPolicy", obj{"KeyId": key, "Policy": padded("\u0100", 300)}); a.Refusal != nil {
+		t.Errorf("an escape is no character outside the model: got %v", a.Refusal)
+	}
+	wantOutcome(t, s.Call(t, testkit.Root, "PutKeyPolicy", obj{"KeyId": key, "Policy": "\u0100"}),
+		constraint(`Value '`+"\u0100"+`' at 'policy' failed to satisfy constraint: Member must satisfy regular expression pattern: [\u0009\u000A\u000D\u0020-\u00FF]+`))
 }
 
 // What PutKeyPolicy refuses (appendix A.2, 33 and 34; AWS: PutKeyPolicy).
