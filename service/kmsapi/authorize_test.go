@@ -186,12 +186,13 @@ func TestKeyPolicySizes(t *testing.T) {
 		want   outcome
 	}{
 		{padded("x", 32768), success}, {padded("x", 32769), tooLarge}, {padded("ÿ", 32768), success}, {padded("ÿ", 32769), tooLarge}, {padded("x", 131072), tooLarge},
-		{"", constraint("Value '' at 'policy' failed to satisfy constraint: Member must have length greater than or equal to 1")},
+		{"", outcome{"ValidationException", `2 validation errors detected: Value '' at 'policy' failed to satisfy constraint: Member must have length greater than or equal to 1; ` +
+			`Value '' at 'policy' failed to satisfy constraint: Member must satisfy regular expression pattern: [\u0009\u000A\u000D\u0020-\u00FF]+`}},
 		{padded("x", 131073), constraint("Value '" + padded("x", 131073) + "' at 'policy' failed to satisfy constraint: Member must have length less than or equal to 131072")},
 	} {
 		wantOutcome(t, s.Call(t, testkit.Root, "PutKeyPolicy", obj{"KeyId": key, "Policy": c.policy}), c.want)
 	}
-	if a := s.Call(t, testkit.Root, "PutKeyPolicy", obj{"KeyId": key, "Policy": padded("\u0100", 300)}); a.Refusal != nil {
+	if a := s.Call(t, testkit.Root, "PutKeyPolicy", obj{"KeyId": key, "Policy": padded(`\u0100`, 300)}); a.Refusal != nil {
 		t.Errorf("an escape is no character outside the model: got %v", a.Refusal)
 	}
 	wantOutcome(t, s.Call(t, testkit.Root, "PutKeyPolicy", obj{"KeyId": key, "Policy": "\u0100"}),
