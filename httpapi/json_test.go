@@ -256,6 +256,7 @@ func TestCallAsReceived(t *testing.T) {
 	header := kmsHeader("Encrypt")
 	header["Host"] = "kms.us-east-1.amazonaws.com:9400"
 	header["User-Agent"] = "aws-cli/1.45.11"
+	header["Referer"] = "https://app.example.com/"
 	header["Amz-Sdk-Invocation-Id"] = "0d3c9b1e-2f5a-4c8e-9f37-6d1f5f0f0001"
 	header["Amz-Sdk-Request"] = "attempt=1; max=3"
 	header["X-Amzn-Trace-Id"] = "Root=1-2-3"
@@ -268,7 +269,7 @@ func TestCallAsReceived(t *testing.T) {
 	want := []*service.Call{{
 		Service: "kms", Operation: "Encrypt", Body: []byte(body), Region: "us-east-1",
 		Principal: kms.RootPrincipal(account, accessKey),
-		Source:    kms.Source{IP: "127.0.0.1", UserAgent: "aws-cli/1.45.11", Host: "kms.us-east-1.amazonaws.com:9400"},
+		Source:    kms.Source{IP: "127.0.0.1", UserAgent: "aws-cli/1.45.11", Referer: "https://app.example.com/", Host: "kms.us-east-1.amazonaws.com:9400"},
 		RequestID: got.header["x-amzn-RequestId"], InvocationID: "0d3c9b1e-2f5a-4c8e-9f37-6d1f5f0f0001",
 	}}
 	if d := cmp.Diff(want, f.seen(), cmpopts.IgnoreUnexported(service.Call{})); d != "" {

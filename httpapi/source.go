@@ -15,7 +15,7 @@ const maxInvocationID = 128
 // client that a trusted proxy named before the connection's first byte, never what
 // a header of HTTP claims.
 func sourceOf(r *http.Request) kms.Source {
-	s := kms.Source{UserAgent: r.UserAgent(), Host: r.Host, IP: r.RemoteAddr}
+	s := kms.Source{UserAgent: r.UserAgent(), Referer: r.Referer(), Host: r.Host, IP: r.RemoteAddr}
 	if peer, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
 		s.IP = peer.Addr().Unmap().WithZone("").String()
 	}

@@ -161,15 +161,14 @@ func AuthorizeIdentity(s *Subject, r *Request) Decision {
 // that callers of other accounts may be allowed at all.
 func AuthorizeKey(s *Subject, r *Request, policy *Policy, crossAccount bool) Decision {
 	o := s.decideOwn(r)
-	if o.denied.Explicit {
-		return o.denied
-	}
 	by, deny := decideKey(policy, r, s.Principal)
-	if deny.ok() {
+	switch {
+	case s.Principal.Account != r.Account:
+		return s.authorizeForeign(&o, &by, deny, crossAccount)
+	case o.denied.Explicit:
+		return o.denied
+	case deny.ok():
 		return deny.decision(false, ByKeyPolicy)
-	}
-	if s.Principal.Account != r.Account {
-		return s.authorizeForeign(&o, &by, crossAccount)
 	}
 	return s.authorizeOwn(&o, &by)
 }
@@ -233,14 +232,17 @@ func (s *Subject) authorizeOwn(o *own, by *lets) Decision {
 	switch {
 	case delegated && o.identity.ok() && limited:
 		return o.identity.decision(true, ByIdentity)
-	case !delegated && !by.role.ok():
+	case !delegated && limited:
 		return Decision{Ground: ByKeyPolicy}
 	}
 	return o.missing()
 }
 
 // authorizeForeign decides for a caller of another account: both sides must allow.
-func (s *Subject) authorizeForeign(o *own, by *lets, crossAccount bool) Decision {
+// What the caller's own policies say is told only to whom the key's policy lets in:
+// otherwise a caller could find out by a Deny of its own which keys another account
+// has, and with conditions what they are like.
+func (s *Subject) authorizeForeign(o *own, by *lets, deny found, crossAccount bool) Decision {
 	let := by.name
 	for _, f := range [...]found{by.role, by.account, by.anyone} {
 		if !let.ok() {
@@ -248,8 +250,12 @@ func (s *Subject) authorizeForeign(o *own, by *lets, crossAccount bool) Decision
 		}
 	}
 	switch {
+	case deny.ok():
+		return deny.decision(false, ByKeyPolicy)
 	case !crossAccount || !let.ok():
 		return Decision{Ground: ByKeyPolicy}
+	case o.denied.Explicit:
+		return o.denied
 	case o.limited() && (s.isRoot() || o.identity.ok()):
 		return let.decision(true, ByKeyPolicy)
 	}

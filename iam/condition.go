@@ -17,6 +17,19 @@ type Context interface {
 	Values(key string) (values []string, ok bool)
 }
 
+// Unknowable is what a Context answers for a key whose values it cannot tell. No
+// condition on it lets anybody do anything: an Allow statement that has one says
+// nothing, and a Deny statement applies.
+var Unknowable = []string{""}
+
+func isUnknowable(values []string) bool { return len(values) == 1 && &values[0] == &Unknowable[0] }
+
+// isIdentityOnly tells whether a key, in lower case, is one that key policies do not
+// have (AWS KMS: "AWS KMS condition keys", "ABAC for AWS KMS").
+func isIdentityOnly(key string) bool {
+	return key == "kms:resourcealiases" || strings.HasPrefix(key, "aws:resourcetag/")
+}
+
 // condition is one key of one operator of a Condition element.
 type condition struct {
 	operator
@@ -115,7 +128,7 @@ func parseOperator(name string) (op operator, ok bool) {
 }
 
 // compileCondition compiles a comparison. Errors: MalformedPolicyDocumentException.
-func compileCondition(c comparison, variables bool) (condition, error) {
+func compileCondition(c comparison, rules patternRules) (condition, error) {
 	op, ok := parseOperator(c.operator)
 	if !ok {
 		return condition{}, malformed("Invalid Condition type : " + c.operator)
@@ -124,9 +137,9 @@ func compileCondition(c comparison, variables bool) (condition, error) {
 	if out.key == "" {
 		return condition{}, errSyntax
 	}
-	out.identityOnly = out.key == "kms:resourcealiases" || strings.HasPrefix(out.key, "aws:resourcetag/")
+	out.identityOnly = isIdentityOnly(out.key)
 	for i, text := range c.values {
-		if out.values[i], ok = op.compile(text, variables); !ok {
+		if out.values[i], ok = op.compile(text, rules); !ok {
 			return condition{}, errSyntax
 		}
 	}
@@ -134,15 +147,15 @@ func compileCondition(c comparison, variables bool) (condition, error) {
 }
 
 // compile reads a policy's value.
-func (op operator) compile(text string, variables bool) (v value, ok bool) {
+func (op operator) compile(text string, rules patternRules) (v value, ok bool) {
 	var err error
 	switch op.family {
 	case familyString, familyStringFold:
-		v.text, ok = compilePattern(text, patternRules{variables: variables})
+		v.text, ok = compilePattern(text, rules)
 	case familyLike:
-		v.text, ok = compilePattern(text, patternRules{wildcards: true, variables: variables})
+		v.text, ok = compilePattern(text, rules.wild())
 	case familyARN:
-		v.arn, ok = compileARN(text, patternRules{wildcards: true, variables: variables})
+		v.arn, ok = compileARN(text, rules.wild())
 	case familyNumeric:
 		v.number, ok = parseNumber(text)
 	case familyDate:
@@ -213,11 +226,14 @@ func parsePrefix(s string) (netip.Prefix, bool) {
 	return netip.PrefixFrom(a, a.BitLen()), true
 }
 
-// holds decides the condition.
-func (c *condition) holds(ctx Context, kind Kind) bool {
+// holds decides the condition; deny tells that it stands in a Deny statement.
+func (c *condition) holds(ctx Context, kind Kind, deny bool) bool {
 	values, ok := ctx.Values(c.key)
 	if !ok || len(values) == 0 || c.identityOnly && kind == KeyPolicy {
 		return c.holdsAbsent()
+	}
+	if isUnknowable(values) {
+		return deny
 	}
 	if c.family == familyNull {
 		return c.wants(false)

@@ -152,3 +152,50 @@ func TestResourcesAndActions(t *testing.T) {
 		}
 	}
 }
+
+// Key policies do not have tags and aliases of the key, as conditions or as variables
+// (AWS KMS: "ABAC for AWS KMS").
+func TestKeyPoliciesHaveNoTagsAndAliases(t *testing.T) {
+	t.Parallel()
+	ctx := fixed{"aws:resourcetag/team": {"red"}, "kms:resourcealiases": {"alias/app"}, "aws:principaltag/team": {"red"}}
+	for condition, want := range map[string]struct{ key, identity bool }{
+		`{"StringEquals":{"aws:ResourceTag/team":"red"}}`:                                 {false, true},
+		`{"StringNotEquals":{"aws:ResourceTag/team":"red"}}`:                              {true, false},
+		`{"Null":{"aws:ResourceTag/team":"true"}}`:                                        {true, false},
+		`{"ForAnyValue:StringEquals":{"kms:ResourceAliases":"alias/app"}}`:                {false, true},
+		`{"Null":{"KMS:ResourceAliases":"true"}}`:                                         {true, false},
+		`{"StringEquals":{"aws:PrincipalTag/team":"${aws:ResourceTag/team}"}}`:            {false, true},
+		`{"StringEquals":{"aws:PrincipalTag/team":"${AWS:ResourceTag/Team, 'red'}"}}`:     {true, true},
+		`{"StringEquals":{"aws:PrincipalTag/team":"${AWS:ResourceTag/Team, 'blue'}"}}`:    {false, true},
+		`{"StringNotEquals":{"aws:PrincipalTag/team":"${aws:ResourceTag/team, 'blue'}"}}`: {true, false},
+	} {
+		policy := `{"Version":"2012-10-17",` + statement(`,"Condition":` + condition)[1:]
+		if got := iam.AuthorizeKey(user(t), ctx.request("kms:Decrypt"), parse(t, policy, iam.KeyPolicy), true).Allowed; got != want.key {
+			t.Errorf("%s in a key policy: got %t, want %t", condition, got, want.key)
+		}
+		if got := holds(t, "2012-10-17", condition, ctx); got != want.identity {
+			t.Errorf("%s in an identity policy: got %t, want %t", condition, got, want.identity)
+		}
+	}
+}
+
+// A condition on what nobody can tell lets nobody in and denies everybody.
+func TestUnknowableValues(t *testing.T) {
+	t.Parallel()
+	ctx := fixed{"aws:k": iam.Unknowable, "aws:other": {""}}
+	for _, condition := range []string{
+		`{"ForAllValues:StringLike":{"aws:k":"*"}}`, `{"ForAnyValue:StringLike":{"aws:k":"*"}}`, `{"StringEquals":{"aws:k":""}}`, `{"StringNotEquals":{"aws:k":"x"}}`,
+		`{"StringEqualsIfExists":{"aws:k":"x"}}`, `{"Null":{"aws:k":"true"}}`, `{"Null":{"aws:k":"false"}}`, `{"StringEquals":{"aws:other":"${aws:k}"}}`,
+	} {
+		if holds(t, "2012-10-17", condition, ctx) {
+			t.Errorf("%s lets somebody in", condition)
+		}
+		if strings.Contains(condition, "$") {
+			continue
+		}
+		denying := `{"Version":"2012-10-17","Statement":{"Effect":"Deny","Action":"kms:*","Resource":"*","Condition":` + condition + `}}`
+		if d := iam.AuthorizeIdentity(user(t, allow("kms:*", "*"), denying), ctx.request("kms:Decrypt")); d.Allowed {
+			t.Errorf("%s denies nobody", condition)
+		}
+	}
+}

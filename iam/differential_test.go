@@ -92,7 +92,7 @@ func (g *generator) resource() string {
 func (g *generator) text() string { return g.pick("a", "b", "A", "ab", "a:b", "x", "", "é") }
 
 func (g *generator) pattern() string {
-	return g.pick("a", "b", "A", "a*", "*b", "?", "??", "*", "x", "${aws:username}", "${AWS:PrincipalTag/t}", "${kms:none}", "${kms:none,'a'}", "a${*}", "${$}", "*${aws:username}*", "é", "")
+	return g.pick("a", "b", "A", "a*", "*b", "?", "??", "*", "x", "${aws:username}", "${AWS:PrincipalTag/t}", "${aws:ResourceTag/env}", "${kms:none}", "${kms:none,'a'}", "a${*}", "${$}", "*${aws:username}*", "é", "")
 }
 
 func (g *generator) condition() string {

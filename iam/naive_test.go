@@ -116,8 +116,7 @@ func (c naiveCall) expression(version, text string, wild, within bool) (expr str
 			continue
 		}
 		name, fallback, has := strings.Cut(inner, ",")
-		// Variables see all keys, whatever kind of policy they stand in.
-		switch v := c.ctx[strings.ToLower(strings.TrimSpace(name))]; {
+		switch v, _ := c.key(strings.TrimSpace(name)); {
 		case len(v) == 1:
 			expr += regexp.QuoteMeta(v[0])
 		case has:

@@ -17,6 +17,19 @@ const (
 	brokenARN         = "InvalidArnException: An ARN in the specified key policy is invalid."
 )
 
+const overlyPermissive = "MalformedPolicyDocumentException: OverlyPermissiveCondition: Using the ForAllValues set operator with a single-valued condition key matches requests without the specified encryption context or with an unspecified encryption context. To fix, remove ForAllValues."
+
+// faults is a policy of two statements that have these elements beside their effects.
+func faults(first, second string) string {
+	one := func(more string) string {
+		if more != "" {
+			more += ","
+		}
+		return `{"Effect":"Allow",` + more + `"Action":"kms:*","Resource":"*"}`
+	}
+	return `{"Statement":[` + one(first) + `,` + one(second) + `]}`
+}
+
 func statement(more string) string {
 	return `{"Statement":{"Effect":"Allow","Principal":"*","Action":"kms:*","Resource":"*"` + more + `}}`
 }
@@ -56,9 +69,21 @@ var keyPolicyCases = []struct{ text, want string }{
 	{principalOf(`{"CanonicalUser":"x"}`), invalidPrincipals}, {principalOf(`{"Service":"ec2"}`), invalidPrincipals}, {principalOf(`{"Nobody":"x"}`), invalidPrincipals}, {principalOf(`{"":""}`), invalidPrincipals}, {principalOf(`{"":"*"}`), invalidPrincipals}, {principalOf(`{"AWS":"AIDAlower"}`), invalidPrincipals},
 	{principalOf(`{"AWS":"arn:aws:iam::111111111111:group/g"}`), brokenARN}, {principalOf(`{"AWS":"arn:aws:iam::1:user/a"}`), brokenARN}, {principalOf(`{"AWS":"arn:aws:iam::111111111111"}`), brokenARN},
 	{principalOf(`{"AWS":"arn:aws:iam:us-east-1:111111111111:user/a"}`), brokenARN}, {principalOf(`{"AWS":"arn:aws:sts::111111111111:assumed-role/App"}`), brokenARN}, {principalOf(`{"AWS":"arn:aws:s3:::bucket"}`), brokenARN},
-	{statement(`,"Condition":{"ForAllValues:StringEquals":{"kms:EncryptionContext:app":"x"}}`), "MalformedPolicyDocumentException: OverlyPermissiveCondition: Using the ForAllValues set operator with a single-valued condition key matches requests without the specified encryption context or with an unspecified encryption context. To fix, remove ForAllValues."},
+	{statement(`,"Condition":{"ForAllValues:StringEquals":{"kms:EncryptionContext:app":"x"}}`), overlyPermissive},
 	{statement(`,"Condition":{"ForAllValues:StringLike":{"aws:RequestTag/x":"x"}}`), "MalformedPolicyDocumentException: OverlyPermissiveCondition: Using the ForAllValues set operator with a single-valued condition key matches requests without the specified tag or with an unspecified tag. To fix, remove ForAllValues."},
 	{statement(`,"Condition":{"ForAllValues:StringEquals":{"kms:EncryptionContextKeys":"x"}}`), ""},
+	{statement(`,"Condition":{"ForAllValues:StringEqualsIfExists":{"KMS:EncryptionContext:a:b":"x"}}`), overlyPermissive},
+	{statement(`,"Condition":{"ForAnyValue:StringEquals":{"kms:EncryptionContext:app":"x"}}`), ""},
+	{principalOf(`{"Service":"*.amazonaws.com"}`), invalidPrincipals}, {principalOf(`{"Service":".amazonaws.com"}`), invalidPrincipals}, {principalOf(`{"Service":"*"}`), invalidPrincipals},
+	{principalOf(`{"AWS":"arn:aws:iam::111111111111:group/*"}`), invalidPrincipals}, {principalOf(`{"AWS":"arn:aws:iam::*:root"}`), invalidPrincipals},
+	// Two faults: the answer is that of the earlier row of the document's table, in
+	// whichever statement it is.
+	{faults(`"Principal":"*","Condition":{"StringMatches":{"kms:X":"a"}}`, ``), "MalformedPolicyDocumentException: Invalid Condition type : StringMatches"},
+	{faults(``, `"Principal":"*","Condition":{"Bool":{"kms:X":"a"}}`), syntax},
+	{faults(`"Principal":{"AWS":"alice"}`, ``), noPrincipal},
+	{faults(`"Principal":{"AWS":"arn:aws:iam::1:user/a"}`, `"Principal":{"AWS":"alice"}`), invalidPrincipals},
+	{faults(`"Principal":{"AWS":["arn:aws:iam::1:user/a","alice"]}`, `"Principal":"*"`), invalidPrincipals},
+	{faults(`"Principal":"*","Condition":{"ForAllValues:StringEquals":{"kms:EncryptionContext:app":"x"}}`, `"Principal":{"AWS":"arn:aws:iam::1:user/a"}`), brokenARN},
 	{statement("") + strings.Repeat(" ", 32768), "LimitExceededException: The key policy exceeds the size limit of 32768 bytes."},
 }
 

@@ -19,6 +19,8 @@ type part struct {
 	// fallback is a variable's default.
 	fallback    string
 	hasFallback bool
+	// absent tells that a variable never has a value.
+	absent bool
 }
 
 type partKind uint8
@@ -35,7 +37,17 @@ const (
 const maxVariables = 16
 
 // patternRules say what stands in a text beside its literals.
-type patternRules struct{ wildcards, variables bool }
+type patternRules struct {
+	wildcards, variables bool
+	// ofKey tells that the text stands in a key's policy, which does not have all keys.
+	ofKey bool
+}
+
+// wild returns the rules with wildcards.
+func (r patternRules) wild() patternRules {
+	r.wildcards = true
+	return r
+}
 
 // compilePattern reports false for a malformed variable or for too many.
 func compilePattern(source string, rules patternRules) (p pattern, ok bool) {
@@ -46,6 +58,7 @@ func compilePattern(source string, rules patternRules) (p pattern, ok bool) {
 			return p, false
 		}
 		if next.kind == variable {
+			next.absent = rules.ofKey && isIdentityOnly(next.text)
 			next.index = p.vars
 			p.vars++
 		}
@@ -117,9 +130,12 @@ func (p *pattern) bind(ctx Context) (b bound, ok bool) {
 		if v.kind != variable {
 			continue
 		}
-		values, has := ctx.Values(v.text)
+		var values []string
+		if !v.absent {
+			values, _ = ctx.Values(v.text)
+		}
 		switch {
-		case has && len(values) == 1:
+		case len(values) == 1 && !isUnknowable(values):
 			b.values[v.index] = values[0]
 		case v.hasFallback:
 			b.values[v.index] = v.fallback

@@ -62,18 +62,8 @@ func Parse(text string, kind Kind) (*Policy, error) {
 		return nil, err
 	}
 	p := &Policy{kind: kind, statements: make([]statement, len(doc.statements))}
-	sids := map[string]bool{}
 	for i := range doc.statements {
 		c := &doc.statements[i]
-		if err := c.check(kind); err != nil {
-			return nil, err
-		}
-		if kind == IdentityPolicy && c.sid != "" {
-			if sids[c.sid] {
-				return nil, malformed("Statement IDs (SID) in a single policy must be unique.")
-			}
-			sids[c.sid] = true
-		}
 		if p.statements[i], err = c.compile(kind, doc.version == version2012); err != nil {
 			return nil, err
 		}
@@ -81,38 +71,73 @@ func Parse(text string, kind Kind) (*Policy, error) {
 			p.principals = append(p.principals, t.value)
 		}
 	}
+	if err := p.check(&doc); err != nil {
+		return nil, err
+	}
 	return p, nil
 }
 
 // Principals returns the AWS principals that the policy names, as written.
 func (p *Policy) Principals() []string { return p.principals }
 
-// check checks what may stand in a statement of the kind.
-func (c *clause) check(kind Kind) error {
-	switch kind {
-	case KeyPolicy:
-		if !c.hasPrincipal {
-			return malformed("Policy contains a statement with no principal.")
+// checks are what is checked of every statement after the syntax. Of several faults
+// that of the earlier check is answered, in whichever statement it is (AWS KMS:
+// PutKeyPolicy).
+var checks = map[Kind][]func(*clause, *statement) error{
+	KeyPolicy:      {(*clause).checkNamed, checkKinds(false), (*clause).checkARNs, checkPermissive},
+	TrustPolicy:    {(*clause).checkTrust, checkKinds(true)},
+	IdentityPolicy: {(*clause).checkIdentity},
+}
+
+func (p *Policy) check(doc *document) error {
+	for _, check := range checks[p.kind] {
+		for i := range doc.statements {
+			if err := check(&doc.statements[i], &p.statements[i]); err != nil {
+				return err
+			}
 		}
-		return c.checkPrincipals(kind)
-	case TrustPolicy:
-		switch {
-		case !c.hasPrincipal:
-			return malformed("Missing required field Principal")
-		case c.hasResource:
-			return malformed("Has prohibited field Resource")
-		case c.notPrincipal && c.effect == "Allow":
-			return malformed("Allow with NotPrincipal is not allowed in a trust policy.")
-		case len(c.actions) == 0:
-			return malformed("Policy statement must contain actions.")
-		}
-		return c.checkPrincipals(kind)
 	}
-	return c.checkIdentity()
+	if p.kind == IdentityPolicy {
+		return doc.checkSids()
+	}
+	return nil
+}
+
+func (d *document) checkSids() error {
+	seen := map[string]bool{}
+	for i := range d.statements {
+		sid := d.statements[i].sid
+		if sid != "" && seen[sid] {
+			return malformed("Statement IDs (SID) in a single policy must be unique.")
+		}
+		seen[sid] = true
+	}
+	return nil
+}
+
+func (c *clause) checkNamed(*statement) error {
+	if !c.hasPrincipal {
+		return malformed("Policy contains a statement with no principal.")
+	}
+	return nil
+}
+
+func (c *clause) checkTrust(*statement) error {
+	switch {
+	case !c.hasPrincipal:
+		return malformed("Missing required field Principal")
+	case c.hasResource:
+		return malformed("Has prohibited field Resource")
+	case c.notPrincipal && c.effect == "Allow":
+		return malformed("Allow with NotPrincipal is not allowed in a trust policy.")
+	case len(c.actions) == 0:
+		return malformed("Policy statement must contain actions.")
+	}
+	return nil
 }
 
 // checkIdentity checks a statement of an identity policy, whose errors IAM words.
-func (c *clause) checkIdentity() error {
+func (c *clause) checkIdentity(*statement) error {
 	switch {
 	case c.hasPrincipal:
 		return malformed("Policy document should not specify a principal.")
@@ -136,41 +161,60 @@ func (c *clause) checkIdentity() error {
 	return nil
 }
 
-func (c *clause) checkPrincipals(kind Kind) error {
-	for _, p := range c.principals {
-		switch p.kind {
-		case "Service":
-		case "AWS":
-			if err := checkPrincipal(p.value, kind); err != nil {
-				return err
+// checkKinds checks who the principals are, as far as their texts tell.
+func checkKinds(trust bool) func(*clause, *statement) error {
+	return func(c *clause, _ *statement) error {
+		for _, p := range c.principals {
+			if !p.valid(trust) {
+				return invalidPrincipal(trust, p)
 			}
-		case "Federated":
-			if kind == KeyPolicy {
-				return invalidPrincipal(kind, p)
-			}
-		default:
-			return invalidPrincipal(kind, p)
 		}
-		if p.kind == "Service" && !strings.HasSuffix(p.value, ".amazonaws.com") {
-			return invalidPrincipal(kind, p)
+		return nil
+	}
+}
+
+// valid tells whether the principal is of a kind that the policy may name. That an ARN
+// is broken has an answer of its own in a key's policy.
+func (p principal) valid(trust bool) bool {
+	switch p.kind {
+	case "AWS":
+		form, _ := readPrincipal(p.value)
+		return form != formInvalid && !(form == formBrokenARN && trust)
+	case "Service":
+		return isService(p.value)
+	}
+	return p.kind == "Federated" && trust
+}
+
+// isService tells whether the text is a service principal, such as ec2.amazonaws.com.
+func isService(s string) bool {
+	name, ok := strings.CutSuffix(s, ".amazonaws.com")
+	return ok && name != "" && strings.IndexFunc(name, func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '-' || r == '.')
+	}) < 0
+}
+
+func (c *clause) checkARNs(*statement) error {
+	for _, p := range c.principals {
+		if form, _ := readPrincipal(p.value); p.kind == "AWS" && form == formBrokenARN {
+			return &kms.Error{Code: kms.CodeInvalidArn, Message: "An ARN in the specified key policy is invalid."}
 		}
 	}
 	return nil
 }
 
-func checkPrincipal(value string, kind Kind) error {
-	switch form, _ := readPrincipal(value); {
-	case form == formInvalid, form == formBrokenARN && kind == TrustPolicy:
-		return invalidPrincipal(kind, principal{"AWS", value})
-	case form == formBrokenARN:
-		return &kms.Error{Code: kms.CodeInvalidArn, Message: "An ARN in the specified key policy is invalid."}
+func checkPermissive(_ *clause, s *statement) error {
+	for i := range s.conditions {
+		if c := &s.conditions[i]; c.overlyPermissive() {
+			return c.refusal()
+		}
 	}
 	return nil
 }
 
 // invalidPrincipal is the refusal of a principal, as KMS and IAM word it.
-func invalidPrincipal(kind Kind, p principal) error {
-	if kind == TrustPolicy {
+func invalidPrincipal(trust bool, p principal) error {
+	if trust {
 		return malformed(`Invalid principal in policy: "` + p.kind + `":"` + p.value + `"`)
 	}
 	return ErrInvalidPrincipals
@@ -182,6 +226,7 @@ var ErrInvalidPrincipals = malformed("Policy contains a statement with one or mo
 
 func (c *clause) compile(kind Kind, variables bool) (statement, error) {
 	s := statement{sid: c.sid, deny: c.effect == "Deny", notPrincipal: c.notPrincipal, notAction: c.notAction, notResource: c.notResource}
+	rules := patternRules{variables: variables, ofKey: kind == KeyPolicy}
 	s.void = len(c.actions) == 0 || kind != TrustPolicy && len(c.resources) == 0
 	for _, p := range c.principals {
 		s.principals.add(p)
@@ -190,19 +235,16 @@ func (c *clause) compile(kind Kind, variables bool) (statement, error) {
 		s.actions = append(s.actions, compileAction(a))
 	}
 	for _, r := range c.resources {
-		a, ok := compileARN(r, patternRules{wildcards: true, variables: variables})
+		a, ok := compileARN(r, rules.wild())
 		if !ok {
 			return s, errSyntax
 		}
 		s.resources = append(s.resources, a)
 	}
 	for _, comparison := range c.conditions {
-		cond, err := compileCondition(comparison, variables)
+		cond, err := compileCondition(comparison, rules)
 		if err != nil {
 			return s, err
-		}
-		if kind == KeyPolicy && cond.overlyPermissive() {
-			return s, cond.refusal()
 		}
 		s.conditions = append(s.conditions, cond)
 	}
@@ -272,7 +314,7 @@ func (s *statement) appliesToResource(r *Request) bool {
 
 func (s *statement) conditionsHold(r *Request, kind Kind) bool {
 	for i := range s.conditions {
-		if !s.conditions[i].holds(r.Context, kind) {
+		if !s.conditions[i].holds(r.Context, kind, s.deny) {
 			return false
 		}
 	}

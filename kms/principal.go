@@ -76,6 +76,7 @@ func RootARN(account string) string { return "arn:aws:iam::" + account + ":root"
 type Source struct {
 	IP        string
 	UserAgent string
+	Referer   string
 	Host      string // the Host header as received
 	// TLSVersion and TLSCipher are empty for plain HTTP.
 	TLSVersion string // "TLSv1.3"

@@ -14,8 +14,11 @@ const foreign = "because the resource does not exist in this Region, no resource
 
 // authorizeKey decides one action on one key.
 func (s *Service) authorizeKey(r *Request, rule *keyRule, key *Key, in any) error {
-	if key.Key == nil {
+	switch {
+	case key.Key == nil, rule.listed && key.Account != r.Principal.Account:
 		return r.denied(rule, key, foreign)
+	case rule.listed:
+		return nil
 	}
 	subject, err := s.subject(r)
 	if err != nil {
@@ -25,7 +28,7 @@ func (s *Service) authorizeKey(r *Request, rule *keyRule, key *Key, in any) erro
 	if err != nil {
 		return err
 	}
-	r.conditions = conditions{r: r, key: key, alias: rule.aliases, own: rule.conditions(in), in: in}
+	r.conditions = conditions{r: r, key: key, rule: rule, own: rule.conditions(in), in: in}
 	r.asked = iam.Request{Action: rule.action, Resource: key.Key.ARN(), Account: key.Account, Context: &r.conditions}
 	decision := iam.AuthorizeKey(subject, &r.asked, policy, rule.crossAccount)
 	switch {
@@ -79,6 +82,9 @@ func (s *Service) authorize(r *Request, in any) error {
 		}
 	}
 	if name := row.alias(in); name != "" {
+		if _, err := r.key(0, in); err != nil {
+			return err // what does not exist is told before what is not allowed
+		}
 		arn := kms.AliasARN(r.Region, r.Principal.Account, name)
 		return s.authorizeIdentity(r, in, row.keys[0].action, arn, " on resource: "+arn)
 	}

@@ -54,7 +54,7 @@ func bind(view *fsm.View, principal string) (bound string, ok bool) {
 	case "assumed-role":
 		role, session, _ := strings.Cut(name, "/")
 		i, found := named(view, arn.Account, fsm.KindRole, role)
-		return i.ID + ":" + session, found
+		return i.ID + ":" + session, found && i.Name == role
 	}
 	return principal, true // a federated user
 }

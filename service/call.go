@@ -95,6 +95,8 @@ type Key struct {
 	// says that the ciphertext is none of kmsd's.
 	Blob    crypto.Blob
 	BlobErr error
+	// NewTags are the tags of a key that the call is about to make.
+	NewTags []fsm.Tag
 	// byBlob tells that the ciphertext alone named the key, byID that the call
 	// named it by its bare id.
 	byBlob, byID bool

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/kmsd/kmsd/fsm"
+	"github.com/kmsd/kmsd/iam"
 	"github.com/kmsd/kmsd/kms"
 )
 
@@ -16,8 +17,8 @@ type conditions struct {
 	r *Request
 	// key is the resolved key, nil for what is on no key.
 	key *Key
-	// alias tells that the operation accepts aliases.
-	alias bool
+	// rule is what the call asks of the key; nil where no call does.
+	rule *keyRule
 	// own returns the values of the keys that come from the call's parameters.
 	own func(key string) []string
 	in  any // the parameters
@@ -39,7 +40,7 @@ func (c *conditions) values(name string) []string {
 		if v := c.own(name); v != nil {
 			return v
 		}
-		return c.r.global(rest, c.key)
+		return c.r.global(rest)
 	case "sts":
 		return c.own(name)
 	case "iam":
@@ -54,13 +55,14 @@ func (c *conditions) values(name string) []string {
 		}
 		return nil
 	case "kms":
-		if v := c.own(name); v != nil || c.key == nil {
-			if v == nil && rest == "calleraccount" {
-				return []string{c.r.Principal.Account}
-			}
+		switch v := c.own(name); {
+		case v != nil:
 			return v
+		case rest == "calleraccount" && (c.key != nil || c.r.row.callerAccount):
+			return []string{c.r.Principal.Account}
+		case c.key != nil:
+			return c.ofKey(rest)
 		}
-		return c.ofKey(rest)
 	}
 	return nil
 }
@@ -69,8 +71,6 @@ func (c *conditions) values(name string) []string {
 func (c *conditions) ofKey(name string) []string {
 	k := c.key.Key
 	switch name {
-	case "calleraccount":
-		return []string{c.r.Principal.Account}
 	case "keyspec", "customermasterkeyspec":
 		return []string{string(k.Spec)}
 	case "keyusage", "customermasterkeyusage":
@@ -80,27 +80,29 @@ func (c *conditions) ofKey(name string) []string {
 	case "multiregion":
 		return []string{strconv.FormatBool(k.MultiRegion)}
 	case "requestalias":
-		if c.alias && c.key.Alias != "" {
-			return []string{c.key.Alias}
+		if c.rule != nil && c.rule.aliases && !c.r.row.onAlias {
+			return present(c.key.Alias)
 		}
 	case "resourcealiases":
 		return c.r.aliasesOf(k)
 	case "reencryptonsamekey":
 		return c.r.onSameKey(c.in)
 	case "trailingdayswithoutkeyusage":
-		return c.r.daysUnused(k)
+		if c.rule != nil && c.rule.daysUnused {
+			return c.r.daysUnused(k)
+		}
 	}
 	return nil
 }
 
-// maxConditionAliases is how many aliases a key may have for kms:ResourceAliases to
-// be there at all (AWS: "Alias authorization").
+// maxConditionAliases is how many aliases a key may have for conditions on
+// kms:ResourceAliases to let anybody in (AWS: "Alias authorization").
 const maxConditionAliases = 50
 
 func (r *Request) aliasesOf(k *fsm.Key) []string {
 	list, more := r.View.ListKeyAliases(k.Account, k.Region, k.ID, "", maxConditionAliases)
 	if more {
-		return nil
+		return iam.Unknowable
 	}
 	names := make([]string, len(list))
 	for i, a := range list {
@@ -131,7 +133,7 @@ const dayMillis = 24 * 60 * 60 * 1000
 // daysUnused counts whole days since the key's last use, or since it was made.
 func (r *Request) daysUnused(k *fsm.Key) []string {
 	since := k.Created
-	if u, _ := r.View.Usage(k.Region, k.ID); u != nil {
+	if u := r.LastUsage(k); u != nil {
 		since = max(since, u.Time)
 	}
 	return []string{strconv.FormatInt(max(0, r.Now-since)/dayMillis, 10)}
@@ -140,8 +142,11 @@ func (r *Request) daysUnused(k *fsm.Key) []string {
 // resourceTag returns the value of a tag of the key, or of the identity that the call
 // is on. Tag names of conditions ignore case.
 func (c *conditions) resourceTag(name string) []string {
-	if c.key == nil {
+	switch {
+	case c.key == nil:
 		return tagNamed(c.r.Target.Tags, name)
+	case c.key.NewTags != nil:
+		return tagNamed(c.key.NewTags, name)
 	}
 	return tagNamed(c.r.View.Tags(c.key.Region, c.key.ID), name)
 }
@@ -156,7 +161,7 @@ func tagNamed(tags []fsm.Tag, name string) []string {
 }
 
 // global returns the values of the global keys, named without "aws:".
-func (r *Request) global(name string, key *Key) []string {
+func (r *Request) global(name string) []string {
 	if tag, ok := strings.CutPrefix(name, "principaltag/"); ok {
 		return r.principalTag(tag)
 	}
@@ -190,6 +195,8 @@ func (r *Request) global(name string, key *Key) []string {
 		return present(r.Source.IP)
 	case "useragent":
 		return present(r.Source.UserAgent)
+	case "referer":
+		return present(r.Source.Referer)
 	case "securetransport":
 		return []string{strconv.FormatBool(r.Source.TLSVersion != "")}
 	case "currenttime":
@@ -199,8 +206,8 @@ func (r *Request) global(name string, key *Key) []string {
 	case "requestedregion":
 		return present(r.Region)
 	case "resourceaccount":
-		if key != nil {
-			return []string{key.Account}
+		if r.asked.Resource != "*" {
+			return []string{r.asked.Account}
 		}
 	}
 	return nil

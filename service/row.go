@@ -1,6 +1,7 @@
 package service
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -37,6 +38,9 @@ type Op[In, Out any] struct {
 	// Identity is the action where only identity policies decide, such as
 	// kms:CreateKey; empty when the actions of Keys decide.
 	Identity string
+	// CallerAccount tells that Identity has the condition key kms:CallerAccount, which
+	// all actions on keys have.
+	CallerAccount bool
 	// Keys are the keys that the call names, in the order in which they are
 	// checked.
 	Keys []KeyRule[In]
@@ -96,7 +100,8 @@ type KeyRule[In any] struct {
 	Optional bool
 	// Aliases tells that alias names and alias ARNs are accepted.
 	Aliases bool
-	// Action is checked against the key: "kms:Encrypt".
+	// Action is checked against the key: "kms:Encrypt". It is empty where the row's
+	// Identity decides alone, for keys of the caller's account only.
 	Action string
 	// CrossAccount tells that callers of other accounts may be allowed.
 	CrossAccount bool
@@ -105,6 +110,9 @@ type KeyRule[In any] struct {
 	Usage kms.KeyUsage
 	// States are the key states in which the operation works.
 	States States
+	// DaysUnused tells that Action has the condition key
+	// kms:TrailingDaysWithoutKeyUsage.
+	DaysUnused bool
 	// Conditions is as Op's, for this key.
 	Conditions func(in *In, key string) []string
 }
@@ -122,6 +130,8 @@ type Row struct {
 	CrossAccount   bool
 	HasDryRun      bool
 	named          bool // there is a Resource
+	onAlias        bool // there is an Alias
+	callerAccount  bool
 	acts           bool
 	keys           []keyRule
 	quota          Quota
@@ -149,7 +159,9 @@ type keyRule struct {
 	optional     bool
 	aliases      bool
 	action       string
+	listed       bool // the row's Identity decides alone
 	crossAccount bool
+	daysUnused   bool
 	usage        kms.KeyUsage
 	states       States
 	conditions   func(in any) func(key string) []string
@@ -181,7 +193,7 @@ func (o Op[In, Out]) Row() *Row {
 	row := &Row{
 		Service: o.Service, Name: o.Name, Write: o.Write != nil, Once: o.Once, Open: o.Open, Public: o.Public, Local: o.Local,
 		Identity: o.Identity, Operator: o.Operator,
-		HasDryRun: o.DryRun != nil, named: o.Resource != nil, acts: o.Act != nil, resourcesEmpty: o.Identity != "",
+		HasDryRun: o.DryRun != nil, named: o.Resource != nil, onAlias: o.Alias != nil, callerAccount: o.CallerAccount, acts: o.Act != nil, resourcesEmpty: o.Identity != "",
 		eventSource: eventSource(o.Service), quota: o.quota(), quotaOf: o.QuotaOf,
 		decode: func(body []byte) (any, error) {
 			in := new(In)
@@ -202,7 +214,7 @@ func (o Op[In, Out]) Row() *Row {
 	}
 	for _, k := range o.Keys {
 		row.CrossAccount = row.CrossAccount || k.CrossAccount
-		row.keys = append(row.keys, k.erase())
+		row.keys = append(row.keys, k.erase(o.Identity))
 	}
 	row.setHandlers(o.handlers())
 	return row
@@ -260,11 +272,11 @@ func call[In, R any](f func(*In) R, in any) (zero R) {
 	return f(in.(*In))
 }
 
-func (k KeyRule[In]) erase() keyRule {
+func (k KeyRule[In]) erase(identity string) keyRule {
 	rule := keyRule{
 		id:         func(in any) string { return call(k.ID, in) },
 		conditions: eraseConditions(k.Conditions),
-		optional:   k.Optional, aliases: k.Aliases, action: k.Action, crossAccount: k.CrossAccount, usage: k.Usage, states: k.States,
+		optional:   k.Optional, aliases: k.Aliases, action: cmp.Or(k.Action, identity), listed: k.Action == "", crossAccount: k.CrossAccount, daysUnused: k.DaysUnused, usage: k.Usage, states: k.States,
 	}
 	if k.Blob != nil {
 		rule.blob = func(in any) []byte { return k.Blob(in.(*In)) }

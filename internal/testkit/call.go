@@ -25,6 +25,8 @@ type Caller struct {
 	AccessKey, Region, Invocation string
 	// Token is that of temporary credentials.
 	Token kms.SessionToken
+	// Source is where the calls come from: the variable Source if it is the zero value.
+	Source kms.Source
 }
 
 // Root is the root user of Account, Other that of OtherAccount.
@@ -55,7 +57,7 @@ type Answer struct {
 	Err error
 }
 
-// Source is where every call of a Solo comes from.
+// Source is where the calls of a Solo come from.
 var Source = kms.Source{
 	IP: "192.0.2.7", UserAgent: "test/1", Host: "kms.us-east-1.amazonaws.com",
 	TLSVersion: "TLSv1.3", TLSCipher: "TLS_AES_128_GCM_SHA256",
@@ -137,10 +139,13 @@ func (s *Solo) In(session *service.Session, principal kms.Principal, who Caller,
 }
 
 func (s *Solo) with(ctx context.Context, session *service.Session, principal kms.Principal, who Caller, serviceName, op, body string) Answer {
-	a := Answer{RequestID: service.NewUUID()}
+	a, source := Answer{RequestID: service.NewUUID()}, who.Source
+	if source == (kms.Source{}) {
+		source = Source
+	}
 	raw, err := session.Do(ctx, &service.Call{
 		Service: serviceName, Operation: op, Body: []byte(body), Region: who.Region, Principal: principal, SessionToken: who.Token,
-		Source: Source, RequestID: a.RequestID, InvocationID: who.Invocation,
+		Source: source, RequestID: a.RequestID, InvocationID: who.Invocation,
 	})
 	if err == nil {
 		a.Raw = raw

@@ -5,10 +5,11 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/kmsd/kmsd/fsm"
 	"github.com/kmsd/kmsd/internal/testkit"
+	"github.com/kmsd/kmsd/kms"
+	"github.com/kmsd/kmsd/service"
 )
 
 const rootPolicy = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::111122223333:root"},"Action":"kms:*","Resource":"*"}]}`
@@ -142,6 +143,62 @@ func TestPrincipalsAreBoundToIDs(t *testing.T) {
 	wantOutcome(t, s.Call(t, testkit.Root, "PutKeyPolicy", obj{"KeyId": key, "Policy": policy()}), outcome{"MalformedPolicyDocumentException", "Policy contains a statement with one or more invalid principals."})
 }
 
+// Roles and their sessions are bound like users, in NotPrincipal, too.
+func TestRolesAreBoundToIDs(t *testing.T) {
+	t.Parallel()
+	s := testkit.Start(t)
+	key := s.NewKey(t)
+	const role, session = "arn:aws:iam::111122223333:role/svc/App", "arn:aws:sts::111122223333:assumed-role/App/ci"
+	app := s.NewIdentity(t, fsm.KindRole, testkit.Account, "/svc/App")
+	setPolicy(t, s, key, lets("Allow", role, "kms:DescribeKey", ""), lets("Allow", session, "kms:Encrypt", ""),
+		strings.Replace(lets("Deny", role, "kms:Sign", ""), "Principal", "NotPrincipal", 1))
+	token := service.Token{Type: kms.PrincipalAssumedRole, Subject: app.ID, Name: "ci"}
+	wantOutcome(t, s.Call(t, sessionOf(t, s, token), "DescribeKey", obj{"KeyId": key}), success)
+	wantOutcome(t, s.Call(t, sessionOf(t, s, token), "Encrypt", obj{"KeyId": key, "Plaintext": "AA=="}), success)
+	shown := func() string { return s.Must(t, "GetKeyPolicy", obj{"KeyId": key})["Policy"].(string) }
+	if got := shown(); strings.Count(got, role) != 2 || strings.Count(got, session) != 1 || strings.Contains(got, "AROA") {
+		t.Errorf("the policy shows %s", got)
+	}
+	s.Apply(t, fsm.DeleteIdentity{ID: app.ID})
+	if got := shown(); strings.Contains(got, "App") || strings.Count(got, `"`+app.ID+`"`) != 2 || strings.Count(got, `"`+app.ID+`:ci"`) != 1 {
+		t.Errorf("the policy of a deleted role shows %s", got)
+	}
+	token.Subject = s.NewIdentity(t, fsm.KindRole, testkit.Account, "/svc/App").ID
+	for op, body := range map[string]obj{"DescribeKey": {"KeyId": key}, "Encrypt": {"KeyId": key, "Plaintext": "AA=="}} {
+		wantOutcome(t, s.Call(t, sessionOf(t, s, token), op, body), accessDenied("User: "+session+" is not authorized to perform: kms:"+op+" on resource: "+testkit.ARN(key)+
+			" because no identity-based policy allows the kms:"+op+" action"))
+	}
+}
+
+// The sizes of key policies (AWS: PutKeyPolicy, "Resource quotas"): the model counts
+// characters, the quota bytes.
+func TestKeyPolicySizes(t *testing.T) {
+	t.Parallel()
+	s := testkit.Start(t)
+	key := s.NewKey(t)
+	padded := func(fill string, bytes int) string {
+		n := bytes - len(rootPolicy) - len(`"Id":"",`)
+		return `{"Id":"` + strings.Repeat(fill, n/len(fill)) + strings.Repeat("x", n%len(fill)) + `",` + rootPolicy[1:]
+	}
+	tooLarge := outcome{"LimitExceededException", "The key policy exceeds the size limit of 32768 bytes."}
+	for _, c := range []struct {
+		policy string
+		want   outcome
+	}{
+		{padded("x", 32768), success}, {padded("x", 32769), tooLarge}, {padded("ÿ", 32768), success}, {padded("ÿ", 32769), tooLarge}, {padded("x", 131072), tooLarge},
+		{"", outcome{"ValidationException", `2 validation errors detected: Value '' at 'policy' failed to satisfy constraint: Member must have length greater than or equal to 1; ` +
+			`Value '' at 'policy' failed to satisfy constraint: Member must satisfy regular expression pattern: [\u0009\u000A\u000D\u0020-\u00FF]+`}},
+		{padded("x", 131073), constraint("Value '" + padded("x", 131073) + "' at 'policy' failed to satisfy constraint: Member must have length less than or equal to 131072")},
+	} {
+		wantOutcome(t, s.Call(t, testkit.Root, "PutKeyPolicy", obj{"KeyId": key, "Policy": c.policy}), c.want)
+	}
+	if a := s.Call(t, testkit.Root, "PutKeyPolicy", obj{"KeyId": key, "Policy": padded(`\u0100`, 300)}); a.Refusal != nil {
+		t.Errorf("an escape is no character outside the model: got %v", a.Refusal)
+	}
+	wantOutcome(t, s.Call(t, testkit.Root, "PutKeyPolicy", obj{"KeyId": key, "Policy": "\u0100"}),
+		constraint(`Value '`+"\u0100"+`' at 'policy' failed to satisfy constraint: Member must satisfy regular expression pattern: [\u0009\u000A\u000D\u0020-\u00FF]+`))
+}
+
 // What PutKeyPolicy refuses (appendix A.2, 33 and 34; AWS: PutKeyPolicy).
 func TestPutKeyPolicy(t *testing.T) {
 	t.Parallel()
@@ -159,6 +216,8 @@ func TestPutKeyPolicy(t *testing.T) {
 		"arn:aws:iam::111122223333:user/eng/alice": success, "arn:aws:iam::111122223333:role/svc/App": success, "arn:aws:sts::111122223333:assumed-role/App/s": success,
 		"arn:aws:iam::999999999999:user/whoever": success, "999999999999": success, "*": success,
 		"arn:aws:iam::111122223333:user/alice": invalid, "arn:aws:iam::111122223333:user/eng/ALICE": invalid, "arn:aws:iam::111122223333:role/App": invalid, "arn:aws:sts::111122223333:assumed-role/None/s": invalid,
+		"arn:aws:sts::111122223333:assumed-role/APP/s": invalid, "arn:aws:sts::111122223333:assumed-role/App/s s": invalid, "arn:aws:iam::111122223333:user/*": invalid,
+		"arn:aws:iam::111122223333:group/eng":   {"InvalidArnException", "An ARN in the specified key policy is invalid."},
 		"arn:aws:iam::444455556666:user/nobody": invalid, "AIDAEXAMPLEEXAMPLEEXA": invalid,
 	} {
 		policy := strings.TrimSuffix(rootPolicy, `]}`) + "," + lets("Deny", principal, "kms:Sign", "") + `]}`
@@ -175,78 +234,17 @@ func TestPutKeyPolicy(t *testing.T) {
 		" because no resource-based policy allows the kms:PutKeyPolicy action"))
 }
 
-// Condition keys (AWS: "AWS KMS condition keys"), each once present and once absent or
-// other, through the operations that have them.
-func TestConditionKeys(t *testing.T) {
+// Tags of the caller and of the key decide together (AWS KMS: "ABAC for AWS KMS").
+func TestTagsOfCallerAndKey(t *testing.T) {
 	t.Parallel()
-	for _, tt := range []struct {
-		name, op, body, condition string
-		want                      bool
-	}{
-		{"CallerAccount", "DescribeKey", `{"KeyId":"$KEY"}`, `{"StringEquals":{"kms:CallerAccount":"111122223333"}}`, true},
-		{"CallerAccount on no key", "ListKeys", `{}`, `{"StringEquals":{"kms:CallerAccount":"111122223333"}}`, true},
-		{"KeySpec", "DescribeKey", `{"KeyId":"$KEY"}`, `{"StringEquals":{"kms:KeySpec":"SYMMETRIC_DEFAULT","kms:CustomerMasterKeySpec":"SYMMETRIC_DEFAULT","kms:KeyUsage":"ENCRYPT_DECRYPT","kms:CustomerMasterKeyUsage":"ENCRYPT_DECRYPT","kms:KeyOrigin":"AWS_KMS"},"Bool":{"kms:MultiRegion":"false"},"Null":{"kms:MultiRegionKeyType":"true"}}`, true},
-		{"no key's properties on no key", "ListKeys", `{}`, `{"Null":{"kms:KeySpec":"true","kms:KeyUsage":"true","kms:KeyOrigin":"true","kms:MultiRegion":"true","kms:ResourceAliases":"true","aws:ResourceTag/team":"true","aws:ResourceAccount":"true"}}`, true},
-		{"CreateKey's defaults", "CreateKey", `{}`, `{"StringEquals":{"kms:KeySpec":"SYMMETRIC_DEFAULT","kms:KeyUsage":"ENCRYPT_DECRYPT","kms:KeyOrigin":"AWS_KMS"},"Bool":{"kms:MultiRegion":"false"},"Null":{"kms:BypassPolicyLockoutSafetyCheck":"true"}}`, true},
-		{"CreateKey's parameters", "CreateKey", `{"BypassPolicyLockoutSafetyCheck":true}`, `{"Bool":{"kms:BypassPolicyLockoutSafetyCheck":"true"}}`, true},
-		{"EncryptionAlgorithm", "Encrypt", `{"KeyId":"$KEY","Plaintext":"AA=="}`, `{"StringEquals":{"kms:EncryptionAlgorithm":"SYMMETRIC_DEFAULT"}}`, true},
-		{"EncryptionContext", "Encrypt", `{"KeyId":"$KEY","Plaintext":"AA==","EncryptionContext":{"App":"x","b":""}}`, `{"StringEquals":{"kms:EncryptionContext:app":"x"},"ForAllValues:StringEquals":{"kms:EncryptionContextKeys":["App","b"]}}`, true},
-		{"EncryptionContext, another value", "Encrypt", `{"KeyId":"$KEY","Plaintext":"AA==","EncryptionContext":{"App":"X"}}`, `{"StringEquals":{"kms:EncryptionContext:app":"x"}}`, false},
-		{"EncryptionContextKeys, another", "Encrypt", `{"KeyId":"$KEY","Plaintext":"AA==","EncryptionContext":{"app":"x","c":""}}`, `{"ForAllValues:StringEquals":{"kms:EncryptionContextKeys":["app","b"]}}`, false},
-		{"EncryptionContextKeys, none", "Encrypt", `{"KeyId":"$KEY","Plaintext":"AA=="}`, `{"Null":{"kms:EncryptionContextKeys":"true"}}`, true},
-		{"GenerateDataKey", "GenerateDataKey", `{"KeyId":"$KEY","KeySpec":"AES_256","EncryptionContext":{"a:b":"x"}}`, `{"StringEquals":{"kms:EncryptionContext:a:b":"x","kms:EncryptionAlgorithm":"SYMMETRIC_DEFAULT"}}`, true},
-		{"GenerateDataKeyWithoutPlaintext", "GenerateDataKeyWithoutPlaintext", `{"KeyId":"$KEY","KeySpec":"AES_256","EncryptionContext":{"a":"x"}}`, `{"StringEquals":{"kms:EncryptionContext:a":"x"}}`, true},
-		{"RequestAlias", "DescribeKey", `{"KeyId":"alias/app"}`, `{"StringEquals":{"kms:RequestAlias":"alias/app"}}`, true},
-		{"RequestAlias by ARN", "DescribeKey", `{"KeyId":"arn:aws:kms:us-east-1:111122223333:alias/app"}`, `{"StringEquals":{"kms:RequestAlias":"alias/app"}}`, true},
-		{"RequestAlias by id", "DescribeKey", `{"KeyId":"$KEY"}`, `{"Null":{"kms:RequestAlias":"true"}}`, true},
-		{"ResourceAliases", "DescribeKey", `{"KeyId":"$KEY"}`, `{"ForAnyValue:StringLike":{"kms:ResourceAliases":"alias/ap*"}}`, true},
-		{"ResourceAliases, another", "DescribeKey", `{"KeyId":"$KEY"}`, `{"ForAnyValue:StringLike":{"kms:ResourceAliases":"alias/x*"}}`, false},
-		{"ResourceTag", "DescribeKey", `{"KeyId":"$KEY"}`, `{"StringEquals":{"aws:ResourceTag/Team":"red"}}`, true},
-		{"ResourceTag, another", "DescribeKey", `{"KeyId":"$KEY"}`, `{"StringEquals":{"aws:ResourceTag/team":"blue"}}`, false},
-		{"RequestTag", "TagResource", `{"KeyId":"$KEY","Tags":[{"TagKey":"a","TagValue":"1"}]}`, `{"StringEquals":{"aws:RequestTag/a":"1"},"ForAnyValue:StringEquals":{"aws:TagKeys":"a"}}`, true},
-		{"TagKeys", "UntagResource", `{"KeyId":"$KEY","TagKeys":["a","b"]}`, `{"ForAllValues:StringEquals":{"aws:TagKeys":["a","b"]}}`, true},
-		{"TagKeys, another", "UntagResource", `{"KeyId":"$KEY","TagKeys":["a","c"]}`, `{"ForAllValues:StringEquals":{"aws:TagKeys":["a","b"]}}`, false},
-		{"RotationPeriodInDays", "EnableKeyRotation", `{"KeyId":"$KEY","RotationPeriodInDays":180}`, `{"NumericGreaterThanEquals":{"kms:RotationPeriodInDays":"180"}}`, true},
-		{"RotationPeriodInDays, absent", "EnableKeyRotation", `{"KeyId":"$KEY"}`, `{"Null":{"kms:RotationPeriodInDays":"true"}}`, true},
-		{"PendingWindowInDays", "ScheduleKeyDeletion", `{"KeyId":"$KEY","PendingWindowInDays":8}`, `{"NumericEquals":{"kms:ScheduleKeyDeletionPendingWindowInDays":"8"}}`, true},
-		{"PendingWindowInDays, less", "ScheduleKeyDeletion", `{"KeyId":"$KEY","PendingWindowInDays":7}`, `{"NumericGreaterThan":{"kms:ScheduleKeyDeletionPendingWindowInDays":"7"}}`, false},
-		{"TrailingDaysWithoutKeyUsage", "DisableKey", `{"KeyId":"$KEY"}`, `{"NumericGreaterThanEquals":{"kms:TrailingDaysWithoutKeyUsage":"10"}}`, true},
-		{"TrailingDaysWithoutKeyUsage, more", "DisableKey", `{"KeyId":"$KEY"}`, `{"NumericGreaterThanEquals":{"kms:TrailingDaysWithoutKeyUsage":"11"}}`, false},
-		{"Bypass absent", "PutKeyPolicy", `{"KeyId":"$KEY","Policy":"$POLICY"}`, `{"Bool":{"kms:BypassPolicyLockoutSafetyCheck":"false"}}`, false},
-		{"Bypass sent", "PutKeyPolicy", `{"KeyId":"$KEY","Policy":"$POLICY","BypassPolicyLockoutSafetyCheck":false}`, `{"Bool":{"kms:BypassPolicyLockoutSafetyCheck":"false"}}`, true},
-		{"ReEncryptTo's context", "ReEncrypt", `{"CiphertextBlob":"$BLOB","DestinationKeyId":"$KEY","DestinationEncryptionContext":{"a":"1"}}`, `{"StringEqualsIfExists":{"kms:EncryptionContext:a":"1"}}`, true},
-		{"ReEncryptFrom's context", "ReEncrypt", `{"CiphertextBlob":"$BLOB","DestinationKeyId":"$KEY","DestinationEncryptionContext":{"a":"1"}}`, `{"StringEquals":{"kms:EncryptionContext:a":"1"}}`, false},
-		{"ReEncryptOnSameKey", "ReEncrypt", `{"CiphertextBlob":"$BLOB","DestinationKeyId":"$KEY"}`, `{"Bool":{"kms:ReEncryptOnSameKey":"true"}}`, true},
-		{"ReEncryptOnSameKey, another key", "ReEncrypt", `{"CiphertextBlob":"$BLOB","DestinationKeyId":"$OTHER"}`, `{"Bool":{"kms:ReEncryptOnSameKey":"true"}}`, false},
-		{"ViaService", "DescribeKey", `{"KeyId":"$KEY"}`, `{"Null":{"kms:ViaService":"true","kms:GranteePrincipal":"true"}}`, true},
-		{"global keys", "DescribeKey", `{"KeyId":"$KEY"}`, `{"StringEquals":{"aws:PrincipalAccount":"111122223333","aws:PrincipalType":"User","aws:username":"alice","aws:UserAgent":"test/1","aws:RequestedRegion":"us-east-1","aws:ResourceAccount":"111122223333","aws:userid":"$USER"},
-			"ArnEquals":{"aws:PrincipalArn":"arn:aws:iam::111122223333:user/eng/alice"},"IpAddress":{"aws:SourceIp":"192.0.2.0/24"},"Bool":{"aws:SecureTransport":"true","aws:PrincipalIsAWSService":"false","aws:ViaAWSService":"false"},
-			"DateEquals":{"aws:CurrentTime":"2026-12-04T12:00:00Z"},"NumericEquals":{"aws:EpochTime":"1796385600"}}`, true},
-		{"absent global keys", "DescribeKey", `{"KeyId":"$KEY"}`, `{"Null":{"aws:MultiFactorAuthPresent":"true","aws:TokenIssueTime":"true","aws:SourceVpc":"true","aws:PrincipalOrgID":"true","aws:CalledVia":"true","aws:SourceArn":"true","aws:Referer":"true","aws:FederatedProvider":"true"}}`, true},
-		{"PrincipalTag", "DescribeKey", `{"KeyId":"$KEY"}`, `{"StringEquals":{"aws:PrincipalTag/Role":"dev","aws:ResourceTag/team":"${aws:PrincipalTag/team}"}}`, true},
-		{"PrincipalTag, absent", "DescribeKey", `{"KeyId":"$KEY"}`, `{"Null":{"aws:PrincipalTag/none":"true"}}`, true},
-		{"SourceIp, another", "DescribeKey", `{"KeyId":"$KEY"}`, `{"IpAddress":{"aws:SourceIp":"198.51.100.0/24"}}`, false},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			s := testkit.Start(t)
-			key := s.Must(t, "CreateKey", `{"Tags":[{"TagKey":"team","TagValue":"red"}]}`)["KeyMetadata"].(obj)["KeyId"].(string)
-			s.NewAlias(t, "alias/app", key)
-			blob := s.NewBlob(t, key)
-			s.Advance(10 * 24 * time.Hour)
-			who, id := s.NewUser(t, testkit.Account, "/eng/alice", allowing("kms:*", "*", strings.ReplaceAll(tt.condition, "$USER", fmt.Sprintf("AIDA%017d", s.Machine.Index()))))
-			s.Change(t, id, func(i *fsm.Identity) {
-				i.Tags = []fsm.Tag{{Key: "role", Value: "dev"}, {Key: "team", Value: "red"}}
-			})
-			body := fill(tt.body, "$KEY", key, "$BLOB", blob, "$OTHER", s.NewKey(t), "$POLICY", strings.ReplaceAll(rootPolicy, `"`, `\"`))
-			a := s.Call(t, who, tt.op, body)
-			switch {
-			case tt.want && (a.Err != nil || a.Refusal != nil):
-				t.Errorf("%s: got %v %v, want success", tt.condition, a.Refusal, a.Err)
-			case !tt.want && (a.Refusal == nil || a.Refusal.Code != "AccessDeniedException"):
-				t.Errorf("%s: got %v, want a denial", tt.condition, a.Refusal)
-			}
-		})
+	s := testkit.Start(t)
+	alice, id := s.NewUser(t, testkit.Account, "alice", allowing("kms:*", "*", `{"StringEquals":{"aws:ResourceTag/Team":"${aws:PrincipalTag/team}"}}`))
+	s.Change(t, id, func(i *fsm.Identity) { i.Tags = []fsm.Tag{{Key: "TEAM", Value: "red"}} })
+	for tags, want := range map[string]bool{`[{"TagKey":"team","TagValue":"red"}]`: true, `[{"TagKey":"team","TagValue":"blue"}]`: false, `[]`: false} {
+		key := s.Must(t, "CreateKey", `{"Tags":`+tags+`}`)["KeyMetadata"].(obj)["KeyId"].(string)
+		if a := s.Call(t, alice, "DescribeKey", obj{"KeyId": key}); a.Err != nil || (a.Refusal == nil) != want {
+			t.Errorf("%s: got %v %v, want allowed %t", tags, a.Refusal, a.Err, want)
+		}
 	}
 }
 

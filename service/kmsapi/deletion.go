@@ -17,7 +17,7 @@ func deletionRows() []*service.Row {
 		service.Op[wire.ScheduleKeyDeletionRequest, wire.ScheduleKeyDeletionResponse]{
 			Service: serviceName, Name: "ScheduleKeyDeletion", Once: true,
 			Keys: []service.KeyRule[wire.ScheduleKeyDeletionRequest]{{
-				ID: func(in *wire.ScheduleKeyDeletionRequest) string { return in.KeyId }, Action: "kms:ScheduleKeyDeletion", States: service.Deletable,
+				ID: func(in *wire.ScheduleKeyDeletionRequest) string { return in.KeyId }, Action: "kms:ScheduleKeyDeletion", States: service.Deletable, DaysUnused: true,
 				Conditions: func(in *wire.ScheduleKeyDeletionRequest, key string) []string {
 					return number(key, "kms:schedulekeydeletionpendingwindowindays", in.PendingWindowInDays)
 				},

@@ -42,7 +42,7 @@ func firstPolicy(r *service.Request, key *fsm.Key, in *wire.CreateKeyRequest) (s
 	if in.Policy == nil {
 		return iam.DefaultKeyPolicy(key.Account), nil
 	}
-	return newPolicy(r, &service.Key{Key: key, ARN: key.ARN()}, *in.Policy, isTrue(in.BypassPolicyLockoutSafetyCheck))
+	return newPolicy(r, &service.Key{Key: key, ARN: key.ARN(), NewTags: tags(in.Tags)}, *in.Policy, isTrue(in.BypassPolicyLockoutSafetyCheck))
 }
 
 // newMaterial draws new material for a key and seals it.

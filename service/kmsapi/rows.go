@@ -164,7 +164,7 @@ func (a *api) dataKeyRows() []*service.Row {
 func (a *api) keyRows() []*service.Row {
 	return []*service.Row{
 		service.Op[wire.CreateKeyRequest, wire.CreateKeyResponse]{
-			Service: serviceName, Name: "CreateKey", Once: true, Identity: "kms:CreateKey",
+			Service: serviceName, Name: "CreateKey", Once: true, Identity: "kms:CreateKey", CallerAccount: true,
 			Also: createKeyAlso, Conditions: createKeyConditions,
 			Check: checkCreateKey, Params: createKeyParams,
 			Write: a.createKey, Repeat: createdKey,
@@ -195,7 +195,9 @@ func (a *api) keyRows() []*service.Row {
 		}.Row(),
 		service.Op[wire.DisableKeyRequest, service.None]{
 			Service: serviceName, Name: "DisableKey",
-			Keys:   manage(func(in *wire.DisableKeyRequest) string { return in.KeyId }, "kms:DisableKey", service.Switchable),
+			Keys: []service.KeyRule[wire.DisableKeyRequest]{{
+				ID: func(in *wire.DisableKeyRequest) string { return in.KeyId }, Action: "kms:DisableKey", States: service.Switchable, DaysUnused: true,
+			}},
 			Params: func(in *wire.DisableKeyRequest, p *audit.Params) { p.String("keyId", in.KeyId) },
 			Write:  setKeyState[wire.DisableKeyRequest](false),
 		}.Row(),
@@ -251,7 +253,7 @@ func aliasRows() []*service.Row {
 		service.Op[wire.ListAliasesRequest, wire.ListAliasesResponse]{
 			Service: serviceName, Name: "ListAliases", Identity: "kms:ListAliases",
 			Keys: []service.KeyRule[wire.ListAliasesRequest]{{
-				ID: func(in *wire.ListAliasesRequest) string { return text(in.KeyId) }, Optional: true, Action: "kms:ListAliases", States: service.AnyState,
+				ID: func(in *wire.ListAliasesRequest) string { return text(in.KeyId) }, Optional: true, States: service.AnyState,
 			}},
 			Params: func(in *wire.ListAliasesRequest, p *audit.Params) {
 				p.OptString("keyId", in.KeyId)
