@@ -80,6 +80,14 @@ type Target struct {
 	Boundary string
 }
 
+// SetTarget tells the conditions which user, group or role the call is on.
+func (r *Request) SetTarget(i *fsm.Identity) {
+	r.Target = Target{Tags: i.Tags}
+	if r.row.bounded {
+		r.Target.Boundary = i.Boundary
+	}
+}
+
 // maxKeys bounds the keys that a call names.
 const maxKeys = 2
 
