@@ -107,6 +107,13 @@ var adminCalls = []struct {
 	{"RemoveMember", func(ctx context.Context, c *adminclient.Client) error {
 		return c.RemoveMember(ctx, testkit.OtherMemberID, true)
 	}, false},
+	{"Explain", func(ctx context.Context, c *adminclient.Client) error {
+		got, err := c.Explain(ctx, &admin.ExplainRequest{Principal: testkit.Account, Action: "kms:ListKeys", Resource: "*"})
+		if err == nil && !got.Allowed {
+			return fmt.Errorf("got %+v", got)
+		}
+		return err
+	}, false},
 	{"GetConfig", func(ctx context.Context, c *adminclient.Client) error {
 		got, err := c.Config(ctx)
 		if err == nil && (got.KeysPerRegion != 100_000 || got.AliasesPerKey != 50) {
@@ -231,7 +238,7 @@ var adminPaths = []struct {
 }{
 	{"GET", "/v1/status", true}, {"GET", "/v1/members", true}, {"POST", "/v1/tokens", false}, {"POST", "/v1/leave", true},
 	{"DELETE", "/v1/members/" + testkit.OtherMemberID, false}, {"POST", "/v1/accounts/" + testkit.OtherAccount + "/root-credential", true},
-	{"GET", "/v1/config", false}, {"PUT", "/v1/config", false},
+	{"GET", "/v1/config", false}, {"PUT", "/v1/config", false}, {"POST", "/v1/explain", false},
 }
 
 // Without a signature: nothing over the network, the local calls on the socket.

@@ -62,6 +62,7 @@ type Request struct {
 	tags       []fsm.Tag // of the caller
 	conditions conditions
 	asked      iam.Request
+	hypothesis *hypothesis // nil for a call that somebody makes
 	// What the first rules of the row resolved to in the View.
 	keys     [maxKeys]Key
 	keyErrs  [maxKeys]error
