@@ -6,12 +6,16 @@ import (
 	"encoding/xml"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/kmsd/kmsd/fsm"
 	"github.com/kmsd/kmsd/internal/testkit"
 	"github.com/kmsd/kmsd/kms"
+	"github.com/kmsd/kmsd/service/adminapi"
+	"github.com/kmsd/kmsd/service/iamapi"
+	"github.com/kmsd/kmsd/service/kmsapi"
 )
 
 const (
@@ -413,6 +417,21 @@ func TestExplainSeveralPermissions(t *testing.T) {
 		got, _ := a.Body["message"].(string)
 		if got = strings.TrimPrefix(got, "User: arn:aws:iam::111122223333:user/alice is not authorized to perform: "); got != tt.message {
 			t.Errorf("%s on %s: got %q", tt.action, tt.resource, got)
+		}
+	}
+}
+
+// An action belongs to one operation, so that its name says how it is decided.
+func TestActionsBelongToOneOperation(t *testing.T) {
+	t.Parallel()
+	owner := map[string]string{}
+	for _, row := range slices.Concat(kmsapi.Rows(kmsapi.Config{}), iamapi.Rows(iamapi.Config{}), adminapi.Rows(adminapi.Config{})) {
+		for _, action := range append(row.Actions(), row.Service+":"+row.Name) {
+			action, name := strings.ToLower(action), row.Service+" "+row.Name
+			if owner[action] != "" && owner[action] != name {
+				t.Errorf("%s is of %s and of %s", action, owner[action], name)
+			}
+			owner[action] = name
 		}
 	}
 }
