@@ -59,6 +59,7 @@ var adminRoutes = []adminRoute{
 	{method: http.MethodPost, path: "/v1/accounts/{id}/root-credential", operation: "ResetRootCredential", variable: "accountId"},
 	{method: http.MethodGet, path: "/v1/config", operation: "GetConfig"},
 	{method: http.MethodPut, path: "/v1/config", operation: "SetConfig"},
+	{method: http.MethodPost, path: "/v1/explain", operation: "Explain"},
 	{method: http.MethodGet, path: "/v1/ca", operation: "GetAuthority", public: true},
 }
 

@@ -107,6 +107,13 @@ var adminCalls = []struct {
 	{"RemoveMember", func(ctx context.Context, c *adminclient.Client) error {
 		return c.RemoveMember(ctx, testkit.OtherMemberID, true)
 	}, false},
+	{"Explain", func(ctx context.Context, c *adminclient.Client) error {
+		got, err := c.Explain(ctx, &admin.ExplainRequest{Principal: testkit.Account, Action: "kms:ListKeys", Resource: "*"})
+		if err == nil && !got.Allowed {
+			return fmt.Errorf("got %+v", got)
+		}
+		return err
+	}, false},
 	{"GetConfig", func(ctx context.Context, c *adminclient.Client) error {
 		got, err := c.Config(ctx)
 		if err == nil && (got.KeysPerRegion != 100_000 || got.AliasesPerKey != 50) {
@@ -228,10 +235,11 @@ func exchange(t *testing.T, target, method, path, body string, header ...string)
 var adminPaths = []struct {
 	method, path string
 	local        bool
+	body         string
 }{
-	{"GET", "/v1/status", true}, {"GET", "/v1/members", true}, {"POST", "/v1/tokens", false}, {"POST", "/v1/leave", true},
-	{"DELETE", "/v1/members/" + testkit.OtherMemberID, false}, {"POST", "/v1/accounts/" + testkit.OtherAccount + "/root-credential", true},
-	{"GET", "/v1/config", false}, {"PUT", "/v1/config", false},
+	{"GET", "/v1/status", true, ""}, {"GET", "/v1/members", true, ""}, {"POST", "/v1/tokens", false, ""}, {"POST", "/v1/leave", true, ""},
+	{"DELETE", "/v1/members/" + testkit.OtherMemberID, false, ""}, {"POST", "/v1/accounts/" + testkit.OtherAccount + "/root-credential", true, ""},
+	{"GET", "/v1/config", false, ""}, {"PUT", "/v1/config", false, ""}, {"POST", "/v1/explain", false, `{"principal":"111122223333","action":"kms:ListKeys","resource":"*"}`},
 }
 
 // Without a signature: nothing over the network, the local calls on the socket.
@@ -241,10 +249,10 @@ func TestAdminUnsigned(t *testing.T) {
 	const missing = `{"__type":"MissingAuthenticationTokenException","message":"Missing Authentication Token"}`
 	n := startAdmin(t)
 	for _, p := range adminPaths {
-		if status, body := exchange(t, n.endpoint, p.method, p.path, ""); status != 400 || body != missing {
+		if status, body := exchange(t, n.endpoint, p.method, p.path, p.body); status != 400 || body != missing {
 			t.Errorf("%s %s: got %d %s", p.method, p.path, status, body)
 		}
-		status, body := exchange(t, n.socket, p.method, p.path, "")
+		status, body := exchange(t, n.socket, p.method, p.path, p.body)
 		if p.local != (status == 200) || (!p.local && body != missing) {
 			t.Errorf("%s %s on the socket: got %d %s", p.method, p.path, status, body)
 		}
@@ -256,7 +264,7 @@ func TestAdminUnsigned(t *testing.T) {
 			{"", []string{"Authorization", ""}},
 			{"?X-Amz-Signature=00", nil}, {"?X-Amz-Algorithm=AWS4-HMAC-SHA256", nil},
 		} {
-			if status, _ := exchange(t, n.socket, p.method, p.path+half.query, "", half.header...); status != 400 {
+			if status, _ := exchange(t, n.socket, p.method, p.path+half.query, p.body, half.header...); status != 400 {
 				t.Errorf("%s %s%s %q on the socket: got %d", p.method, p.path, half.query, half.header, status)
 			}
 		}

@@ -289,7 +289,7 @@ var groundTexts = [...]string{
 // allows the kms:Decrypt action" (AWS IAM: "Troubleshoot access denied error
 // messages").
 func (d Decision) Why(action string) string {
-	text := groundTexts[d.Ground]
+	text := d.Ground.String()
 	if !d.Explicit {
 		return "because no " + text + " allows the " + action + " action"
 	}

@@ -3,7 +3,6 @@ package service
 import (
 	"cmp"
 
-	"github.com/kmsd/kmsd/fsm"
 	"github.com/kmsd/kmsd/iam"
 	"github.com/kmsd/kmsd/kms"
 )
@@ -20,21 +19,30 @@ func (s *Service) authorizeKey(r *Request, rule *keyRule, key *Key, in any) erro
 	case rule.listed:
 		return nil
 	}
+	decision, err := s.decideKey(r, rule, key, in)
+	if err != nil || decision.Allowed {
+		return err
+	}
+	return r.keyRefusal(rule, key, decision)
+}
+
+func (s *Service) decideKey(r *Request, rule *keyRule, key *Key, in any) (iam.Decision, error) {
 	subject, err := s.subject(r)
 	if err != nil {
-		return err
+		return iam.Decision{}, err
 	}
 	policy, err := s.policy(r.View, key.PolicyHash, iam.KeyPolicy)
 	if err != nil {
-		return err
+		return iam.Decision{}, err
 	}
 	r.conditions = conditions{r: r, key: key, rule: rule, own: rule.conditions(in), in: in}
 	r.asked = iam.Request{Action: rule.action, Resource: key.Key.ARN(), Account: key.Account, Context: &r.conditions}
-	decision := iam.AuthorizeKey(subject, &r.asked, policy, rule.crossAccount)
-	switch {
-	case decision.Allowed:
-		return nil
-	case decision.Ground == iam.ByKeyPolicy && key.Account != r.Principal.Account:
+	return iam.AuthorizeKey(subject, &r.asked, policy, rule.crossAccount), nil
+}
+
+// keyRefusal is the answer to a decision against the caller.
+func (r *Request) keyRefusal(rule *keyRule, key *Key, decision iam.Decision) error {
+	if decision.Ground == iam.ByKeyPolicy && key.Account != r.Principal.Account {
 		return r.denied(rule, key, foreign)
 	}
 	return r.denied(rule, key, decision.Why(rule.action))
@@ -105,10 +113,16 @@ func (row *Row) alsoOn(r *Request, in any) (arn, where string) {
 // how a refusal names the resource.
 func (s *Service) authorizeIdentity(r *Request, in any, action, resource, where string) error {
 	decision, err := s.decideIdentity(r, r.row.conditions(in), action, resource)
-	if err == nil && !decision.Allowed {
-		err = r.notAuthorized(action, where+" "+decision.Why(action))
+	if err != nil || decision.Allowed {
+		return err
 	}
-	return err
+	return r.refusal(decision, action, where)
+}
+
+// refusal is the answer to a decision against the caller. where is how it names the
+// resource.
+func (r *Request) refusal(decision iam.Decision, action, where string) error {
+	return r.notAuthorized(action, where+" "+decision.Why(action))
 }
 
 func (s *Service) decideIdentity(r *Request, own func(string) []string, action, resource string) (iam.Decision, error) {
@@ -121,22 +135,29 @@ func (s *Service) decideIdentity(r *Request, own func(string) []string, action, 
 	return iam.AuthorizeIdentity(subject, &r.asked), nil
 }
 
-// authorizeOperator decides an action on the cluster: other accounts than the
-// operator's are refused whatever their policies say.
+// authorizeOperator decides an action on the cluster.
 func (s *Service) authorizeOperator(r *Request, action string) error {
-	cluster := r.View.Meta()
-	arn := kms.ClusterARN(cluster.OperatorAccount, cluster.ClusterID)
-	decision, err := s.decideIdentity(r, absent, action, arn)
-	if err != nil {
+	arn := r.clusterARN()
+	decision, err := s.decideOperator(r, action, arn)
+	if err != nil || decision.Allowed {
 		return err
 	}
-	if r.Principal.Account != cluster.OperatorAccount {
+	return r.refusal(decision, action, " on resource: "+arn)
+}
+
+// decideOperator decides an action on the cluster: other accounts than the operator's
+// are refused whatever their policies say.
+func (s *Service) decideOperator(r *Request, action, arn string) (iam.Decision, error) {
+	decision, err := s.decideIdentity(r, absent, action, arn)
+	if r.Principal.Account != r.View.Meta().OperatorAccount {
 		decision = iam.Decision{Ground: iam.ByIdentity}
 	}
-	if !decision.Allowed {
-		return r.notAuthorized(action, " on resource: "+arn+" "+decision.Why(action))
-	}
-	return nil
+	return decision, err
+}
+
+func (r *Request) clusterARN() string {
+	cluster := r.View.Meta()
+	return kms.ClusterARN(cluster.OperatorAccount, cluster.ClusterID)
 }
 
 // Locks tells whether the caller could not change a key's policy any more if it were
@@ -150,23 +171,6 @@ func (r *Request) Locks(key *Key, policy *iam.Policy) (bool, error) {
 	r.conditions = conditions{r: r, key: key, own: r.conditions.own}
 	r.asked = iam.Request{Action: "kms:PutKeyPolicy", Resource: key.Key.ARN(), Account: key.Account, Context: &r.conditions}
 	return !iam.AuthorizeKey(subject, &r.asked, policy, false).Allowed, nil
-}
-
-// AllowsRole tells whether the caller may do an action of STS on a role: the role's
-// trust policy decides, and the caller's policies where that names an account (AWS
-// STS: AssumeRole). own has the condition keys that come from the call.
-func (r *Request) AllowsRole(action string, role *fsm.Identity, own func(key string) []string) (bool, error) {
-	subject, err := r.service.subject(r)
-	if err != nil {
-		return false, err
-	}
-	trust, err := r.service.policy(r.View, role.Trust, iam.TrustPolicy)
-	if err != nil {
-		return false, err
-	}
-	r.conditions = conditions{r: r, own: own}
-	r.asked = iam.Request{Action: action, Resource: role.ARN(), Account: role.Account, Context: &r.conditions}
-	return iam.AuthorizeTrust(subject, &r.asked, trust).Allowed, nil
 }
 
 // AttachablePolicy tells whether an account has the managed policy, or AWS manages it.

@@ -62,6 +62,7 @@ type Request struct {
 	tags       []fsm.Tag // of the caller
 	conditions conditions
 	asked      iam.Request
+	hypothesis *hypothesis // nil for a call that somebody makes
 	// What the first rules of the row resolved to in the View.
 	keys     [maxKeys]Key
 	keyErrs  [maxKeys]error
@@ -78,6 +79,14 @@ type Target struct {
 	// Boundary is the ARN of its permissions boundary, empty where it has none or the
 	// action does not know the condition key.
 	Boundary string
+}
+
+// SetTarget tells the conditions which user, group or role the call is on.
+func (r *Request) SetTarget(i *fsm.Identity) {
+	r.Target = Target{Tags: i.Tags}
+	if r.row.bounded {
+		r.Target.Boundary = i.Boundary
+	}
 }
 
 // maxKeys bounds the keys that a call names.

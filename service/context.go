@@ -26,6 +26,9 @@ type conditions struct {
 
 // Values returns the values of a condition key, whose name is in lower case.
 func (c *conditions) Values(name string) ([]string, bool) {
+	if c.r.hypothesis != nil {
+		return c.r.hypothesis.values(c, name)
+	}
 	values := c.values(name)
 	return values, len(values) > 0
 }

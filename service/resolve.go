@@ -113,7 +113,7 @@ func (r *Request) resolveAlias(key *Key, account, name string) error {
 		return nil
 	}
 	if account == r.Principal.Account {
-		return &kms.Error{Code: kms.CodeNotFound, Message: "Alias " + arn + " is not found."}
+		return aliasNotFound(arn)
 	}
 	key.ARN = arn
 	return nil
@@ -125,4 +125,8 @@ func invalidKeyID(id string) error {
 
 func keyNotFound(arn string) error {
 	return &kms.Error{Code: kms.CodeNotFound, Message: "Key '" + arn + "' does not exist"}
+}
+
+func aliasNotFound(arn string) error {
+	return &kms.Error{Code: kms.CodeNotFound, Message: "Alias " + arn + " is not found."}
 }

@@ -53,6 +53,12 @@ type Op[In, Out any] struct {
 	// Resource returns the ARN of what Identity is asked on, and how a refusal names it;
 	// nil where that is "*".
 	Resource func(*Request, *In) (arn, shown string)
+	// Makes tells that the call makes what Resource names, so that conditions know
+	// nothing of it.
+	Makes bool
+	// Bounded tells that the action knows the condition key iam:PermissionsBoundary of
+	// the user or role that Resource names.
+	Bounded bool
 	// Also returns actions that identity policies must allow beside Identity, because of
 	// what the call's parameters ask for, on the same resource; nil where there are none.
 	Also func(*In) []string
@@ -132,6 +138,7 @@ type Row struct {
 	named          bool // there is a Resource
 	onAlias        bool // there is an Alias
 	callerAccount  bool
+	makes, bounded bool
 	acts           bool
 	keys           []keyRule
 	quota          Quota
@@ -193,7 +200,7 @@ func (o Op[In, Out]) Row() *Row {
 	row := &Row{
 		Service: o.Service, Name: o.Name, Write: o.Write != nil, Once: o.Once, Open: o.Open, Public: o.Public, Local: o.Local,
 		Identity: o.Identity, Operator: o.Operator,
-		HasDryRun: o.DryRun != nil, named: o.Resource != nil, onAlias: o.Alias != nil, callerAccount: o.CallerAccount, acts: o.Act != nil, resourcesEmpty: o.Identity != "",
+		HasDryRun: o.DryRun != nil, named: o.Resource != nil, makes: o.Makes, bounded: o.Bounded, onAlias: o.Alias != nil, callerAccount: o.CallerAccount, acts: o.Act != nil, resourcesEmpty: o.Identity != "",
 		eventSource: eventSource(o.Service), quota: o.quota(), quotaOf: o.QuotaOf,
 		decode: func(body []byte) (any, error) {
 			in := new(In)

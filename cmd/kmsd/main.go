@@ -32,6 +32,7 @@ type cli struct {
 	RootCredential rootCredentialCmd `cmd:"" help:"Replace root credentials."`
 	CA             caCmd             `cmd:"" name:"ca" help:"Print the API CA, for AWS_CA_BUNDLE."`
 	Config         configCmd         `cmd:"" help:"Check a node's configuration; read and change the cluster's settings."`
+	Explain        explainCmd        `cmd:"" help:"Tell why a call is allowed or refused, and by which statement. The exit code is 0 for either."`
 	Version        versionCmd        `cmd:"" help:"Print the version."`
 }
 

@@ -186,6 +186,12 @@ func (c *Client) SetConfig(ctx context.Context, in *admin.SetConfigRequest) (*ad
 	return out, c.do(ctx, call{method: http.MethodPut, path: "/v1/config", body: in, changes: true}, out)
 }
 
+// Explain tells how a permission would be decided, and why.
+func (c *Client) Explain(ctx context.Context, in *admin.ExplainRequest) (*admin.ExplainResponse, error) {
+	out := new(admin.ExplainResponse)
+	return out, c.do(ctx, call{method: http.MethodPost, path: "/v1/explain", body: in}, out)
+}
+
 // Authority returns the certificate, in PEM, of the authority that issues API
 // certificates.
 func (c *Client) Authority(ctx context.Context) (string, error) {

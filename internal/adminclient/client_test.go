@@ -67,6 +67,10 @@ var calls = []struct {
 		_, err := c.SetConfig(ctx, &admin.SetConfigRequest{KeysPerRegion: &keys, Throttle: &throttle, Rates: map[string]admin.Rate{"symmetric": 250, "CreateKey": 5000}})
 		return err
 	}, "PUT /v1/config", `{"keysPerRegion":7,"throttle":"custom","rates":{"CreateKey":5,"symmetric":0.25}}`, false, false, true},
+	{"explain", func(ctx context.Context, c *adminclient.Client) error {
+		_, err := c.Explain(ctx, &admin.ExplainRequest{Principal: account, Action: "kms:Decrypt", Resource: "*", Context: map[string][]string{"aws:SourceIp": {"10.0.0.1"}}})
+		return err
+	}, "POST /v1/explain", `{"principal":"111122223333","action":"kms:Decrypt","resource":"*","context":{"aws:SourceIp":["10.0.0.1"]}}`, false, false, false},
 	{"authority", func(ctx context.Context, c *adminclient.Client) error { _, err := c.Authority(ctx); return err }, "GET /v1/ca", "", true, true, false},
 	{"ready", func(ctx context.Context, c *adminclient.Client) error { return c.Ready(ctx) }, "GET /readyz", "", true, true, false},
 }

@@ -34,7 +34,7 @@ func TestRows(t *testing.T) {
 		}
 	}
 	slices.Sort(got)
-	wantSame(t, got, []string{"CreateJoinToken", "GetAuthority", "GetConfig", "GetStatus", "LeaveCluster", "ListMembers", "RemoveMember", "ResetRootCredential", "SetConfig"})
+	wantSame(t, got, []string{"CreateJoinToken", "Explain", "GetAuthority", "GetConfig", "GetStatus", "LeaveCluster", "ListMembers", "RemoveMember", "ResetRootCredential", "SetConfig"})
 }
 
 // start returns a Solo whose cluster has an authority.

@@ -27,6 +27,7 @@ var bodies = []struct{ op, body string }{
 	{"ResetRootCredential", `{"accountId":"` + testkit.OtherAccount + `"}`},
 	{"GetConfig", ``},
 	{"SetConfig", `{"throttle":"aws"}`},
+	{"Explain", `{"principal":"111122223333","action":"kms:ListKeys","resource":"*"}`},
 	{"GetAuthority", ``},
 }
 

@@ -36,6 +36,8 @@ func TestRecords(t *testing.T) {
 		{"SetConfig", `{"aliasesPerKey":60,"keysPerRegion":7,"throttle":"off"}`, `{"keysPerRegion":7,"aliasesPerKey":60,"throttle":"off"}`, `null`, false, false},
 		{"SetConfig", `{"throttle":"custom","rates":{"symmetric":10000,"GetParametersForImport":0.25}}`,
 			`{"throttle":"custom","rates":{"GetParametersForImport":"0.25","symmetric":"10000"}}`, `null`, false, false},
+		{"Explain", `{"principal":"arn:aws:iam::111122223333:root","action":"kms:ListKeys","resource":"*","context":{"kms:EncryptionContext:b":["canary"],"aws:SourceIp":["canary"]}}`,
+			`{"principalArn":"arn:aws:iam::111122223333:root","action":"kms:ListKeys","resource":"*","contextKeys":["aws:SourceIp","kms:EncryptionContext:b"]}`, `null`, true, false},
 		{"ResetRootCredential", `{"accountId":"444455556666"}`, `{"accountId":"444455556666"}`, `{"accessKeyId":"$KEY"}`, false, true},
 	} {
 		s := start(t)

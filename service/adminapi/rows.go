@@ -82,7 +82,7 @@ type api struct {
 // Rows returns the operations of the admin API.
 func Rows(cfg Config) []*service.Row {
 	a := &api{node: cfg.Node, keyring: cfg.Keyring}
-	return slices.Concat(a.memberRows(), a.secretRows(), configRows())
+	return slices.Concat(a.memberRows(), a.secretRows(), configRows(), explainRows())
 }
 
 func (a *api) memberRows() []*service.Row {

@@ -201,7 +201,7 @@ func deleteAccessKey(_ context.Context, r *service.Request, in *wire.DeleteAcces
 func onOwner(r *service.Request, in *wire.GetAccessKeyLastUsedRequest) (arn, shown string) {
 	if k, ok := r.View.AccessKey(in.AccessKeyId); ok && k.Account == r.Principal.Account {
 		if i, ok := r.View.Identity(k.UniqueID); ok {
-			return onNamed(r, fsm.KindUser, i.Name, false)
+			return onNamed(r, fsm.KindUser, i.Name)
 		}
 	}
 	return "*", "*"

@@ -81,7 +81,7 @@ func detach[In any](name string, kind fsm.IdentityKind, of func(*In) attachCall)
 // attachment describes a call that attaches or detaches a policy.
 func attachment[In any](name string, kind fsm.IdentityKind, of func(*In) attachCall, once bool, change func(*service.Request, *fsm.Identity, string) (fsm.Args, error)) *service.Row {
 	return iamRow(name, service.Op[In, service.None]{
-		Once: once, Resource: onBounded(kind, func(in *In) string { return of(in).owner }),
+		Once: once, Bounded: true, Resource: on(kind, func(in *In) string { return of(in).owner }),
 		Conditions: func(in *In, key string) []string {
 			if key == "iam:policyarn" {
 				return []string{of(in).arn}

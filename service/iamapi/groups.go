@@ -14,7 +14,7 @@ import (
 func groupRows() []*service.Row {
 	return []*service.Row{
 		iamRow("CreateGroup", service.Op[wire.CreateGroupRequest, wire.CreateGroupResponse]{
-			Once: true, Resource: onNew(fsm.KindGroup, func(in *wire.CreateGroupRequest) (*string, string) { return in.Path, in.GroupName }),
+			Once: true, Makes: true, Resource: onNew(fsm.KindGroup, func(in *wire.CreateGroupRequest) (*string, string) { return in.Path, in.GroupName }),
 			Params: func(in *wire.CreateGroupRequest, p *audit.Params) {
 				p.OptString("path", in.Path)
 				p.String("groupName", in.GroupName)

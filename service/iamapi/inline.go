@@ -85,8 +85,8 @@ func inlineRows() []*service.Row {
 
 func putInline[In any](name string, kind fsm.IdentityKind, of func(*In) inlineCall) *service.Row {
 	return iamRow(name, service.Op[In, service.None]{
-		Resource: onBounded(kind, func(in *In) string { return of(in).owner }),
-		Params:   func(in *In, p *audit.Params) { of(in).record(kind, p) },
+		Bounded: true, Resource: on(kind, func(in *In) string { return of(in).owner }),
+		Params: func(in *In, p *audit.Params) { of(in).record(kind, p) },
 		Write: func(_ context.Context, r *service.Request, in *In) (fsm.Args, *service.None, error) {
 			call := of(in)
 			i, err := find(r, kind, call.owner)
@@ -119,7 +119,7 @@ func getInline[In, Out any](name string, kind fsm.IdentityKind, of func(*In) inl
 
 func deleteInline[In any](name string, kind fsm.IdentityKind, of func(*In) inlineCall) *service.Row {
 	return iamRow(name, service.Op[In, service.None]{
-		Once: true, Resource: onBounded(kind, func(in *In) string { return of(in).owner }),
+		Once: true, Bounded: true, Resource: on(kind, func(in *In) string { return of(in).owner }),
 		Params: func(in *In, p *audit.Params) { of(in).record(kind, p) },
 		Write: func(_ context.Context, r *service.Request, in *In) (fsm.Args, *service.None, error) {
 			i, at, err := findInline(r, kind, of(in))

@@ -17,8 +17,8 @@ func roleRows() []*service.Row {
 	return []*service.Row{
 		iamRow("CreateRole", service.Op[wire.CreateRoleRequest, wire.CreateRoleResponse]{
 			Once: true, Check: func(in *wire.CreateRoleRequest) error { return checkTags(in.Tags) },
-			Resource: onNew(fsm.KindRole, func(in *wire.CreateRoleRequest) (*string, string) { return in.Path, in.RoleName }),
-			Also:     func(in *wire.CreateRoleRequest) []string { return tagAction("iam:TagRole", in.Tags) },
+			Makes: true, Resource: onNew(fsm.KindRole, func(in *wire.CreateRoleRequest) (*string, string) { return in.Path, in.RoleName }),
+			Also: func(in *wire.CreateRoleRequest) []string { return tagAction("iam:TagRole", in.Tags) },
 			Conditions: func(in *wire.CreateRoleRequest, key string) []string {
 				return append(tagCondition(in.Tags, key), boundaryCondition(in.PermissionsBoundary, key)...)
 			},
@@ -114,8 +114,8 @@ func roleRows() []*service.Row {
 			},
 		}),
 		iamRow("DeleteRolePermissionsBoundary", service.Op[wire.DeleteRolePermissionsBoundaryRequest, service.None]{
-			Resource: onBounded(fsm.KindRole, func(in *wire.DeleteRolePermissionsBoundaryRequest) string { return in.RoleName }),
-			Params:   named("roleName", func(in *wire.DeleteRolePermissionsBoundaryRequest) string { return in.RoleName }),
+			Bounded: true, Resource: on(fsm.KindRole, func(in *wire.DeleteRolePermissionsBoundaryRequest) string { return in.RoleName }),
+			Params: named("roleName", func(in *wire.DeleteRolePermissionsBoundaryRequest) string { return in.RoleName }),
 			Write: func(_ context.Context, r *service.Request, in *wire.DeleteRolePermissionsBoundaryRequest) (fsm.Args, *service.None, error) {
 				return update(r, fsm.KindRole, in.RoleName, func(i *fsm.Identity) { i.Boundary = "" })
 			},

@@ -27,28 +27,20 @@ var nouns = map[fsm.IdentityKind]string{fsm.KindUser: "user", fsm.KindGroup: "gr
 
 // on is the resource of calls on one user, group or role, which need not exist.
 func on[In any](kind fsm.IdentityKind, name func(*In) string) resource[In] {
-	return func(r *service.Request, in *In) (arn, shown string) { return onNamed(r, kind, name(in), false) }
+	return func(r *service.Request, in *In) (arn, shown string) { return onNamed(r, kind, name(in)) }
 }
 
-// onBounded is on for actions that know the condition key iam:PermissionsBoundary.
-func onBounded[In any](kind fsm.IdentityKind, name func(*In) string) resource[In] {
-	return func(r *service.Request, in *In) (arn, shown string) { return onNamed(r, kind, name(in), true) }
-}
-
-func onNamed(r *service.Request, kind fsm.IdentityKind, name string, bounded bool) (arn, shown string) {
+func onNamed(r *service.Request, kind fsm.IdentityKind, name string) (arn, shown string) {
 	shown = nouns[kind] + " " + name
 	i, ok := r.View.IdentityNamed(r.Principal.Account, kind, name)
 	if !ok {
 		return newARN(r, kind, "/", name), shown
 	}
-	r.Target = service.Target{Tags: i.Tags}
-	if bounded {
-		r.Target.Boundary = i.Boundary
-	}
+	r.SetTarget(i)
 	return i.ARN(), shown
 }
 
-// onNew is the resource of a call that makes a user, group or role.
+// onNew is the resource of a call that makes a user, group or role: one that Makes.
 func onNew[In any](kind fsm.IdentityKind, named func(*In) (path *string, name string)) resource[In] {
 	return func(r *service.Request, in *In) (arn, shown string) {
 		path, name := named(in)

@@ -141,8 +141,8 @@ func assumeRoleParams(in *wire.AssumeRoleRequest, p *audit.Params) {
 }
 
 func (a *api) assumeRole(_ context.Context, r *service.Request, in *wire.AssumeRoleRequest) (*wire.AssumeRoleResponse, error) {
-	if r.Principal.Type == kms.PrincipalRoot {
-		return nil, denied("Roles may not be assumed by root accounts.")
+	if err := r.CheckAssumes(); err != nil {
+		return nil, err
 	}
 	role, err := authorizeRole(r, in)
 	if err != nil {
@@ -190,12 +190,9 @@ func recordSession(r *service.Request, accessKeyID string, expires int64) {
 // where that delegates to them. A role that does not exist is one that nobody may
 // assume.
 func authorizeRole(r *service.Request, in *wire.AssumeRoleRequest) (*fsm.Identity, error) {
-	refused := func(action string) error {
-		return denied("User: " + r.Principal.ARN + " is not authorized to perform: " + action + " on resource: " + in.RoleArn)
-	}
-	role, ok := roleByARN(r, in.RoleArn)
+	role, ok := r.Role(in.RoleArn)
 	if !ok {
-		return nil, refused("sts:AssumeRole")
+		return nil, r.RoleDenied("sts:AssumeRole", in.RoleArn)
 	}
 	actions := []string{"sts:AssumeRole"}
 	if len(in.Tags) > 0 {
@@ -205,15 +202,11 @@ func authorizeRole(r *service.Request, in *wire.AssumeRoleRequest) (*fsm.Identit
 		actions = append(actions, "sts:SetSourceIdentity")
 	}
 	if s := r.Principal.Session; s != nil && s.SourceIdentity != "" && in.SourceIdentity != nil && *in.SourceIdentity != s.SourceIdentity {
-		return nil, refused("sts:SetSourceIdentity")
+		return nil, r.RoleDenied("sts:SetSourceIdentity", in.RoleArn)
 	}
 	for _, action := range actions {
-		allowed, err := r.AllowsRole(action, role, func(key string) []string { return roleConditions(in, key) })
-		if err != nil {
+		if err := r.AuthorizeRole(action, role, func(key string) []string { return roleConditions(in, key) }); err != nil {
 			return nil, err
-		}
-		if !allowed {
-			return nil, refused(action)
 		}
 	}
 	return role, nil
@@ -253,21 +246,6 @@ func optional(s *string) []string {
 		return nil
 	}
 	return []string{*s}
-}
-
-func roleByARN(r *service.Request, text string) (*fsm.Identity, bool) {
-	arn, ok := kms.ParseARN(text)
-	if !ok || arn.Service != "iam" || !strings.HasPrefix(arn.Resource, "role/") {
-		return nil, false
-	}
-	role, ok := r.View.IdentityNamed(arn.Account, fsm.KindRole, arn.Resource[strings.LastIndexByte(arn.Resource, '/')+1:])
-	if !ok || role.ARN() != text {
-		return nil, false
-	}
-	if account, ok := r.View.Account(arn.Account); !ok || account.Status != fsm.StatusActive {
-		return nil, false
-	}
-	return role, true
 }
 
 func roleSeconds(r *service.Request, role *fsm.Identity, sent *int) (int, error) {

@@ -14,8 +14,8 @@ func userRows() []*service.Row {
 	return []*service.Row{
 		iamRow("CreateUser", service.Op[wire.CreateUserRequest, wire.CreateUserResponse]{
 			Once: true, Check: func(in *wire.CreateUserRequest) error { return checkTags(in.Tags) },
-			Resource: onNew(fsm.KindUser, func(in *wire.CreateUserRequest) (*string, string) { return in.Path, in.UserName }),
-			Also:     func(in *wire.CreateUserRequest) []string { return tagAction("iam:TagUser", in.Tags) },
+			Makes: true, Resource: onNew(fsm.KindUser, func(in *wire.CreateUserRequest) (*string, string) { return in.Path, in.UserName }),
+			Also: func(in *wire.CreateUserRequest) []string { return tagAction("iam:TagUser", in.Tags) },
 			Conditions: func(in *wire.CreateUserRequest, key string) []string {
 				return append(tagCondition(in.Tags, key), boundaryCondition(in.PermissionsBoundary, key)...)
 			},
@@ -97,8 +97,8 @@ func userRows() []*service.Row {
 			},
 		}),
 		iamRow("DeleteUserPermissionsBoundary", service.Op[wire.DeleteUserPermissionsBoundaryRequest, service.None]{
-			Resource: onBounded(fsm.KindUser, func(in *wire.DeleteUserPermissionsBoundaryRequest) string { return in.UserName }),
-			Params:   named("userName", func(in *wire.DeleteUserPermissionsBoundaryRequest) string { return in.UserName }),
+			Bounded: true, Resource: on(fsm.KindUser, func(in *wire.DeleteUserPermissionsBoundaryRequest) string { return in.UserName }),
+			Params: named("userName", func(in *wire.DeleteUserPermissionsBoundaryRequest) string { return in.UserName }),
 			Write: func(_ context.Context, r *service.Request, in *wire.DeleteUserPermissionsBoundaryRequest) (fsm.Args, *service.None, error) {
 				return update(r, fsm.KindUser, in.UserName, func(i *fsm.Identity) { i.Boundary = "" })
 			},
@@ -193,9 +193,9 @@ func onUserOrCaller[In any](name func(*In) *string) resource[In] {
 	return func(r *service.Request, in *In) (arn, shown string) {
 		switch sent := name(in); {
 		case sent != nil:
-			return onNamed(r, fsm.KindUser, *sent, false)
+			return onNamed(r, fsm.KindUser, *sent)
 		case r.Principal.Type == kms.PrincipalUser:
-			return onNamed(r, fsm.KindUser, r.Principal.Name(), false)
+			return onNamed(r, fsm.KindUser, r.Principal.Name())
 		}
 		return r.Principal.ARN, r.Principal.ARN
 	}

@@ -104,6 +104,13 @@ func TestResponses(t *testing.T) {
 			`{"clusterId":"","nodeId":"","release":"","clusterVersion":0,"supportedClusterVersion":0,"ready":false,"role":"",
 			"quorum":{"voters":5,"healthyVoters":4,"neededVoters":3,"failureTolerance":1},
 			"term":0,"appliedIndex":0,"stableIndex":0,"starts":0,"seal":"","diskFreeBytes":0,"diskSizeBytes":0,"wallOffsetMilliseconds":0}`, new(admin.GetStatusResponse)},
+		{&admin.ExplainResponse{Allowed: true, Policies: []admin.PolicySay{}}, `{"allowed":true,"explicit":false,"principal":{"type":"","arn":"","uniqueId":""},"action":"","resource":"","policies":[]}`, new(admin.ExplainResponse)},
+		{&admin.ExplainResponse{Explicit: true, Ground: "resource-based policy", Message: "no", Action: "a:b", Resource: "*", AbsentKeys: []string{"c:d"},
+			Statement: &admin.Statement{Policy: "default", Holder: "h", Index: 1, Sid: "s", Text: json.RawMessage(`{"Effect":"Deny"}`)},
+			Principal: admin.PrincipalSeen{Type: "IAMUser", ARN: "arn", UniqueID: "AIDA"}, Policies: []admin.PolicySay{{Kind: admin.PolicyKey, Policy: "default", Holder: "h", Denies: true}}},
+			`{"allowed":false,"explicit":true,"ground":"resource-based policy","statement":{"policy":"default","attachedTo":"h","index":1,"sid":"s","text":{"Effect":"Deny"}},
+			"message":"no","principal":{"type":"IAMUser","arn":"arn","uniqueId":"AIDA"},"action":"a:b","resource":"*",
+			"policies":[{"kind":"key","policy":"default","attachedTo":"h","allows":false,"denies":true}],"absentContextKeys":["c:d"]}`, new(admin.ExplainResponse)},
 		{&admin.LeaveClusterResponse{}, `{}`, new(admin.LeaveClusterResponse)},
 		{&admin.RemoveMemberResponse{}, `{}`, new(admin.RemoveMemberResponse)},
 		{&admin.GetAuthorityResponse{Certificate: "PEM\n"}, `{"certificate":"PEM\n"}`, new(admin.GetAuthorityResponse)},
@@ -149,6 +156,7 @@ func TestSecretsAreHidden(t *testing.T) {
 func FuzzDecode(f *testing.F) {
 	f.Add([]byte(`{"ttlSeconds":60,"uses":2,"cidrs":["10.0.0.0/8"],"memberId":"` + memberID + `","force":true,"accountId":"111122223333"}`))
 	f.Add([]byte(`{"uses":1,"uses":1}`))
+	f.Add([]byte(`{"principal":"111122223333","action":"kms:Decrypt","resource":"*","context":{"aws:SourceIp":["10.0.0.1"],"a:b":[]}}`))
 	f.Add([]byte(`{"keysPerRegion":7,"aliasesPerKey":7,"throttle":"custom","rates":{"CreateKey":0.25,"rsa":1e3}}`))
 	f.Add([]byte(`{"memberId":"` + memberID + `"}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
@@ -171,6 +179,15 @@ func FuzzDecode(f *testing.F) {
 		} else if (config.KeysPerRegion != nil && (*config.KeysPerRegion < 1 || *config.KeysPerRegion > 10_000_000)) ||
 			(config.AliasesPerKey != nil && (*config.AliasesPerKey < 1 || *config.AliasesPerKey > 100_000)) || len(config.Rates) > 256 {
 			t.Errorf("took %+v", config)
+		}
+		var explain admin.ExplainRequest
+		if err := explain.Decode(body); err != nil {
+			wantKind(t, err)
+			if explain.Principal != "" || explain.Action != "" || explain.Resource != "" || explain.Context != nil {
+				t.Errorf("refused and kept: %+v", explain)
+			}
+		} else if len(explain.Principal) > 2048 || len(explain.Context) > 50 {
+			t.Errorf("took %+v", explain)
 		}
 		var member admin.RemoveMemberRequest
 		if err := member.Decode(body); err != nil {
