@@ -41,6 +41,9 @@ func Rows(cfg Config) []*service.Row {
 		attachedRows(),
 		groupRows(),
 		roleRows(),
+		policyRows(),
+		policyVersionRows(),
+		policyListRows(),
 		absentRows(),
 	)
 }
