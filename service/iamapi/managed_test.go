@@ -281,6 +281,7 @@ func TestPolicyRecords(t *testing.T) {
 		{"ListPolicies", nil, true, nil, nil},
 		{"ListEntitiesForPolicy", p("PolicyArn", keysARN, "EntityFilter", "Role", "PathPrefix", "/eng/", "PolicyUsageFilter", "PermissionsBoundary"), true,
 			testkit.JSON{"policyArn": keysARN, "entityFilter": "Role", "pathPrefix": "/eng/", "policyUsageFilter": "PermissionsBoundary"}, nil},
+		{"GetAccountAuthorizationDetails", p("Filter.member.1", "User", "MaxItems", "7"), true, testkit.JSON{"filter": []any{"User"}, "maxItems": 7.0}, nil},
 		{"DeletePolicy", p("PolicyArn", keysARN), false, testkit.JSON{"policyArn": keysARN}, nil},
 	} {
 		rec := s.Record(t, s.Raw(t, testkit.Root, "iam", c.op, form(c.params...)))

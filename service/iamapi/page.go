@@ -18,6 +18,9 @@ type pager struct {
 	list     string // binds the marker: the operation and what it lists
 	marker   *string
 	maxItems *int
+	// full tells that a page is long enough with less than maxItems elements; nil where
+	// only their number counts.
+	full func() bool
 }
 
 // bindingSize is the length of the hash in a marker, in bytes. It guards against
@@ -115,7 +118,7 @@ func scan[E, T any](p pager, next source[E], place func(E) string, keep func(E) 
 			if !keep(e) {
 				continue
 			}
-			if len(out.items) == p.limit() {
+			if len(out.items) == p.limit() || p.full != nil && p.full() {
 				out.truncated, out.marker = p.end(true, last)
 				return out, nil
 			}

@@ -44,6 +44,7 @@ func Rows(cfg Config) []*service.Row {
 		policyRows(),
 		policyVersionRows(),
 		policyListRows(),
+		detailRows(),
 		absentRows(),
 	)
 }

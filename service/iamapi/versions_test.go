@@ -168,6 +168,7 @@ func TestPolicyAuthorization(t *testing.T) {
 		{"GetPolicy", p("PolicyArn", adminARN), "policy " + adminARN},
 		{"ListPolicies", nil, "policy path /"},
 		{"ListPolicies", p("PathPrefix", "/eng/"), "policy path /eng/"},
+		{"GetAccountAuthorizationDetails", nil, "*"},
 	} {
 		if got, want := ask(t, s, nobody, c.op, c.params...), refused(c.op, c.want); got != want {
 			t.Errorf("%s: got %s\nwant %s", c.op, got, want)
