@@ -142,6 +142,28 @@ func TestPolicyVersionsTakeEffectAtOnce(t *testing.T) {
 	}
 }
 
+// The managed policies that a session was made with are its ceiling in the version that
+// is in force when it calls.
+func TestSessionPolicyVersions(t *testing.T) {
+	t.Parallel()
+	s := testkit.Start(t)
+	key := s.NewKey(t)
+	alice, aliceID := s.NewUser(t, testkit.Account, "alice")
+	role(t, s, testkit.Account, "/svc/App", trusting(aliceID, ""), allowKMS)
+	arn := s.NewManagedPolicy(t, testkit.Account, "Ceiling", readText)
+	session, refusal := call(t, s, alice, "AssumeRole", "RoleArn", appARN, "RoleSessionName", "ci", "PolicyArns.member.1.arn", arn)
+	if refusal != "" {
+		t.Fatal(refusal)
+	}
+	wantEffects(t, s, session.caller(), key, []effect{
+		{"CreatePolicyVersion", p("PolicyArn", arn, "PolicyDocument", denyDescribe), true},
+		{"SetDefaultPolicyVersion", p("PolicyArn", arn, "VersionId", "v2"), false},
+		{"SetDefaultPolicyVersion", p("PolicyArn", arn, "VersionId", "v1"), true},
+		{"DeletePolicyVersion", p("PolicyArn", arn, "VersionId", "v2"), true},
+		{"DeletePolicy", p("PolicyArn", arn), false},
+	})
+}
+
 // A call on a policy needs its action on just that policy.
 func TestPolicyAuthorization(t *testing.T) {
 	t.Parallel()
