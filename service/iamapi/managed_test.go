@@ -291,3 +291,24 @@ func TestPolicyRecords(t *testing.T) {
 		}
 	}
 }
+
+// Every call on a policy says when there is none, and when its ARN is none of a policy.
+func TestPoliciesThatAreNot(t *testing.T) {
+	t.Parallel()
+	s := testkit.Start(t)
+	before := s.Machine.Index()
+	for arn, want := range map[string]string{
+		keysARN:                 keysGone,
+		"this is no ARN at all": "InvalidInput: ARN this is no ARN at all is not valid.",
+		"arn:aws:iam::111122223333:role/policy/x":     "InvalidInput: ARN arn:aws:iam::111122223333:role/policy/x is not valid.",
+		"arn:aws:iam:us-east-1:111122223333:policy/x": "InvalidInput: ARN arn:aws:iam:us-east-1:111122223333:policy/x is not valid.",
+	} {
+		for _, c := range append(policyReads(arn), policyWrites(arn)...) {
+			c.want = want
+			walk(t, s, []step{c})
+		}
+	}
+	if got := s.Machine.Index(); got != before {
+		t.Errorf("%d commands were applied", got-before)
+	}
+}
