@@ -238,6 +238,42 @@ func TestLinksAndQuotas(t *testing.T) {
 		"A managed policy can have up to 5 versions. Before you create a new version, you must delete an existing version.")
 }
 
+// What a retry is answered from: the policy's id and name, and those of a new version
+// and of the one in force.
+func TestManagedPolicyOnce(t *testing.T) {
+	t.Parallel()
+	d := started(t, nil)
+	if _, ok := d.View().ManagedPolicyNamed(account, "Policy1"); ok {
+		t.Error("a policy is found before there is one")
+	}
+	third := managed(1, 1, 3)
+	third.Default = "v3"
+	for i, c := range []struct {
+		args fsm.Args
+		ids  []string
+	}{
+		{createPolicy(managed(1, 1)), []string{"ANPAEXAMPLE0000000001", "Policy1"}},
+		{setPolicy(managed(1, 1, 2)), []string{"ANPAEXAMPLE0000000001", "Policy1", "v2", "v1"}},
+		{setPolicy(managed(1, 2)), nil},
+		{setPolicy(third), []string{"ANPAEXAMPLE0000000001", "Policy1", "v3", "v3"}},
+	} {
+		key := fsm.ReqKey{byte(1 + i)}
+		if r := d.with(key, fsm.Meta{}, c.args); r.Err != nil || r.Conflict {
+			t.Fatalf("%T: got %+v", c.args, r)
+		}
+		if once, ok := d.View().Once(key); !ok || !slices.Equal(once.IDs, c.ids) {
+			t.Errorf("%T: got %+v, want %v", c.args, once, c.ids)
+		}
+	}
+	v := d.View()
+	if p, ok := v.ManagedPolicyNamed(account, "pOLICY1"); !ok || p.ARN() != policyARN(1) || len(v.Reads()) != 1 {
+		t.Errorf("by name: got %+v, reads %v", p, v.Reads())
+	}
+	if _, ok := d.View().ManagedPolicyNamed("444455556666", "Policy1"); ok {
+		t.Error("a policy is found in another account")
+	}
+}
+
 // A policy that AWS manages serves all accounts, and none of them sees another's uses.
 func TestEntitiesOfSharedPolicy(t *testing.T) {
 	t.Parallel()

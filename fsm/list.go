@@ -105,6 +105,17 @@ func (v *View) ManagedPolicy(arn string) (*ManagedPolicy, bool) {
 	return p, ok
 }
 
+// ManagedPolicyNamed returns an account's managed policy by its name in any case. A
+// name that is not there raises MaxIndex to the last change of any.
+func (v *View) ManagedPolicyNamed(account, name string) (*ManagedPolicy, bool) {
+	p, mod := v.root.managedNamed(account, name)
+	if p != nil {
+		return v.ManagedPolicy(p.ARN())
+	}
+	v.raise(mod)
+	return nil, false
+}
+
 // ManagedPolicies returns up to limit managed policies of an account whose lower-case
 // names follow after, in that order, and whether more follow.
 func (v *View) ManagedPolicies(account, after string, limit int) ([]*ManagedPolicy, bool) {

@@ -56,6 +56,18 @@ func managedPlaces(rec record) []place {
 	return []place{{index: managedByName, owner: p.Account, key: strings.ToLower(p.Name)}}
 }
 
+// managedNamed finds a managed policy by its name in any case, and the last change of
+// the account's names.
+func (r *root) managedNamed(account, name string) (*ManagedPolicy, uint64) {
+	o, mod := r.owned(managedByName, account)
+	if o == nil {
+		return nil, mod
+	}
+	rec, _ := o.tree.Get(strings.ToLower(name))
+	p, _ := rec.(*ManagedPolicy)
+	return p, mod
+}
+
 func (p *ManagedPolicy) texts() (out [][32]byte) {
 	for _, v := range p.Versions {
 		out = append(out, v.Hash)
@@ -76,8 +88,8 @@ func (p *ManagedPolicy) check() error {
 	return nil
 }
 
-// CreateManagedPolicy is IAM's CreatePolicy. The leader drew the id; if it is taken,
-// the command conflicts.
+// CreateManagedPolicy is IAM's CreatePolicy. Its Once entry has the policy's id and
+// name.
 type CreateManagedPolicy struct {
 	Policy ManagedPolicy `cbor:"1,keyasint"`
 	// Texts are the texts of versions that the state may not have yet.
@@ -93,22 +105,21 @@ func createManagedPolicy(t *txn, c *CreateManagedPolicy) (*kms.Error, error) {
 	if refusal := t.checkAccount(p.Account); refusal != nil {
 		return refusal, nil
 	}
-	if o, _ := t.state.owned(managedByName, p.Account); o != nil {
-		if _, taken := o.tree.Get(strings.ToLower(p.Name)); taken {
-			return alreadyExists("A policy called " + p.Name + " already exists. Duplicate names are not allowed."), nil
-		}
+	if had, _ := t.state.managedNamed(p.Account, p.Name); had != nil {
+		return alreadyExists("A policy called " + p.Name + " already exists. Duplicate names are not allowed."), nil
 	}
 	if len(p.Tags) > maxTags {
 		return quotaExceeded("TagsPerPolicy", maxTags), nil
 	}
-	t.made = []string{p.ARN()}
+	t.made = []string{p.ID, p.Name}
 	t.put(tableManagedPolicies, p)
 	t.recount(nil, p.texts(), c.Texts)
 	return nil, nil
 }
 
 // SetManagedPolicy replaces a managed policy: its versions, the default one, its
-// tags. The leader made it from the one that it read.
+// tags. The leader made it from the one that it read. Where it adds a version, the Once
+// entry has the policy's id and name, the version's id and the default version's.
 type SetManagedPolicy struct {
 	Policy ManagedPolicy `cbor:"1,keyasint"`
 	Texts  []string      `cbor:"2,keyasint,omitempty"`
@@ -129,6 +140,9 @@ func setManagedPolicy(t *txn, c *SetManagedPolicy) (*kms.Error, error) {
 			Message: "A managed policy can have up to 5 versions. Before you create a new version, you must delete an existing version."}, nil
 	case len(p.Tags) > maxTags && len(p.Tags) > len(had.Tags):
 		return quotaExceeded("TagsPerPolicy", maxTags), nil
+	}
+	if p.Made > had.Made {
+		t.made = []string{p.ID, p.Name, p.Versions[len(p.Versions)-1].ID, p.Default}
 	}
 	t.put(tableManagedPolicies, p)
 	t.recount(had.texts(), p.texts(), c.Texts)

@@ -2,6 +2,7 @@ package iam
 
 import (
 	"sync"
+	"time"
 
 	"github.com/kmsd/kmsd/kms"
 )
@@ -9,19 +10,27 @@ import (
 // AWSManagedPrefix starts the ARNs of the policies that AWS manages.
 const AWSManagedPrefix = "arn:" + kms.Partition + ":iam::aws:policy/"
 
-// A ManagedPolicy is one of the policies that AWS manages and kmsd has, too.
+// A ManagedPolicy is one of the policies that AWS manages and kmsd has, too. Its id and
+// when it was made are AWS's; the text has the actions that kmsd knows.
 type ManagedPolicy struct {
-	Name, Description, Text string
+	ID, Name, Description, Text string
+	Created                     int64 // milliseconds since 1970
 	*Policy
 }
 
 // ARN is the policy's ARN.
 func (p *ManagedPolicy) ARN() string { return AWSManagedPrefix + p.Name }
 
+// launched is when AWS made its first policies: on 2015-02-06, some minutes and seconds
+// after 18:00 (AWS: "AWS managed policy reference").
+func launched(minute, second int) int64 {
+	return time.Date(2015, time.February, 6, 18, minute, second, 0, time.UTC).UnixMilli()
+}
+
 // awsManaged are in the order of their names (AWS: "AWS managed policies").
 var awsManaged = sync.OnceValue(func() []*ManagedPolicy {
 	list := []*ManagedPolicy{
-		{Name: "AWSKeyManagementServicePowerUser", Description: "Provides access to AWS Key Management Service (KMS).", Text: `{
+		{ID: "ANPAJNPP7PPPPMJRV2SA4", Created: launched(40, 40), Name: "AWSKeyManagementServicePowerUser", Description: "Provides access to AWS Key Management Service (KMS).", Text: `{
   "Version": "2012-10-17",
   "Statement": [{
     "Effect": "Allow",
@@ -29,15 +38,15 @@ var awsManaged = sync.OnceValue(func() []*ManagedPolicy {
     "Resource": "*"
   }]
 }`},
-		{Name: "AdministratorAccess", Description: "Provides full access to AWS services and resources.", Text: `{
+		{ID: "ANPAIWMBCKSKIEE64ZLYK", Created: launched(39, 46), Name: "AdministratorAccess", Description: "Provides full access to AWS services and resources.", Text: `{
   "Version": "2012-10-17",
   "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]
 }`},
-		{Name: "IAMFullAccess", Description: "Provides full access to IAM via the AWS Management Console.", Text: `{
+		{ID: "ANPAI7XKCFMBPM3QQRRVQ", Created: launched(40, 38), Name: "IAMFullAccess", Description: "Provides full access to IAM via the AWS Management Console.", Text: `{
   "Version": "2012-10-17",
   "Statement": [{"Effect": "Allow", "Action": "iam:*", "Resource": "*"}]
 }`},
-		{Name: "ReadOnlyAccess", Description: "Provides read-only access to AWS services and resources.", Text: `{
+		{ID: "ANPAILL3HVNFSB6DCOWYQ", Created: launched(39, 48), Name: "ReadOnlyAccess", Description: "Provides read-only access to AWS services and resources.", Text: `{
   "Version": "2012-10-17",
   "Statement": [{
     "Effect": "Allow",

@@ -73,7 +73,6 @@ func (s *Solo) Call(t testing.TB, who Caller, op string, body any) Answer {
 		text = string(b)
 	}
 	a := s.Raw(t, who, "kms", op, text)
-	note(op, &a)
 	if a.Err == nil && a.Refusal == nil && len(a.Raw) > 0 {
 		if err := json.Unmarshal(a.Raw, &a.Body); err != nil {
 			t.Fatalf("%s answered %q: %v", op, a.Raw, err)
@@ -156,6 +155,7 @@ func (s *Solo) with(ctx context.Context, session *service.Session, principal kms
 	} else {
 		a.Err = err
 	}
+	note(op, &a)
 	return a
 }
 

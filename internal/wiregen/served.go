@@ -18,6 +18,6 @@ var served = map[string][]string{
 		GetPolicyVersion ListPolicyVersions DeletePolicyVersion SetDefaultPolicyVersion TagPolicy
 		UntagPolicy ListPolicyTags ListEntitiesForPolicy GetAccountSummary ListAccountAliases
 		ListMFADevices ListVirtualMFADevices ListSSHPublicKeys ListSigningCertificates
-		ListServiceSpecificCredentials GetLoginProfile DeleteLoginProfile`),
+		ListServiceSpecificCredentials GetLoginProfile DeleteLoginProfile GetAccountAuthorizationDetails`),
 	"sts": {"AssumeRole", "GetAccessKeyInfo", "GetCallerIdentity", "GetSessionToken"},
 }

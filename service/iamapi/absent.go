@@ -87,7 +87,7 @@ func getAccountSummary(_ context.Context, r *service.Request, _ *wire.GetAccount
 	summary := map[string]int{
 		"AccessKeysPerUserQuota": 2, "GroupsPerUserQuota": 10, "VersionsPerPolicyQuota": 5,
 		"AttachedPoliciesPerUserQuota": 10, "AttachedPoliciesPerGroupQuota": 10, "AttachedPoliciesPerRoleQuota": 10,
-		"AssumeRolePolicySizeQuota": maxTrustPolicy, "AccountMFAEnabled": 0, "MFADevices": 0, "MFADevicesInUse": 0,
+		"AssumeRolePolicySizeQuota": maxTrustPolicy, "PolicySizeQuota": maxManagedPolicy, "AccountMFAEnabled": 0, "MFADevices": 0, "MFADevicesInUse": 0,
 		"AccountAccessKeysPresent": min(1, len(r.View.AccessKeys(account, kms.PrincipalRoot, account))),
 	}
 	for name, kind := range map[string]fsm.IdentityKind{"Users": fsm.KindUser, "Groups": fsm.KindGroup, "Roles": fsm.KindRole} {

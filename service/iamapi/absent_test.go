@@ -35,7 +35,7 @@ func TestAbsentFeatures(t *testing.T) {
 		}
 	}
 	got := ask(t, s, testkit.Root, "GetAccountSummary")
-	for key, want := range map[string]string{"Users": "2", "Groups": "0", "Roles": "0", "Policies": "0", "AccessKeysPerUserQuota": "2", "AccountAccessKeysPresent": "1"} {
+	for key, want := range map[string]string{"Users": "2", "Groups": "0", "Roles": "0", "Policies": "0", "AccessKeysPerUserQuota": "2", "PolicySizeQuota": "6144", "AccountAccessKeysPresent": "1"} {
 		if !strings.Contains(got, "<entry><key>"+key+"</key><value>"+want+"</value></entry>") {
 			t.Errorf("%s is not %s in %s", key, want, got)
 		}

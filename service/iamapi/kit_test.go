@@ -11,7 +11,7 @@ import (
 )
 
 // ids are what no test can foresee: unique ids, access keys and secrets.
-var ids = regexp.MustCompile(`\b(AIDA|AGPA|AROA)[A-Z2-7]{17}\b|\bAKIA[A-Z2-7]{16}\b|<SecretAccessKey>[A-Za-z0-9+/]{40}</SecretAccessKey>`)
+var ids = regexp.MustCompile(`\b(AIDA|AGPA|ANPA|AROA)[A-Z2-7]{17}\b|\bAKIA[A-Z2-7]{16}\b|<SecretAccessKey>[A-Za-z0-9+/]{40}</SecretAccessKey>`)
 
 // masked replaces ids by their kind.
 func masked(text string) string {

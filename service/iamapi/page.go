@@ -18,6 +18,9 @@ type pager struct {
 	list     string // binds the marker: the operation and what it lists
 	marker   *string
 	maxItems *int
+	// full tells that a page is long enough with less than maxItems elements; nil where
+	// only their number counts.
+	full func() bool
 }
 
 // bindingSize is the length of the hash in a marker, in bytes. It guards against
@@ -96,35 +99,72 @@ func pageOf[E, T any](p pager, all []E, place func(E) string, show func(E) T) (l
 	return out, nil
 }
 
-// identityPage lists the identities that next gives in the order of their names in
-// lower case, as far as their path starts with prefix.
-func identityPage[T any](p pager, prefix string, next func(after string, limit int) ([]*fsm.Identity, bool), show func(*fsm.Identity) T) (listed[T], error) {
+// A source gives the elements of a list that follow a place, in the order of their
+// places, and tells whether more follow.
+type source[E any] func(after string, limit int) ([]E, bool)
+
+// scan cuts a page out of a source, of the elements that keep wants.
+func scan[E, T any](p pager, next source[E], place func(E) string, keep func(E) bool, show func(E) T) (listed[T], error) {
 	after, err := p.after()
 	if err != nil {
 		return listed[T]{}, err
 	}
 	out := listed[T]{items: []T{}}
 	for last, more := "", true; more; {
-		var found []*fsm.Identity
+		var found []E
 		found, more = next(after, p.limit())
-		for _, i := range found {
-			after = strings.ToLower(i.Name)
-			if !strings.HasPrefix(i.Path, prefix) {
+		for _, e := range found {
+			after = place(e)
+			if !keep(e) {
 				continue
 			}
-			if len(out.items) == p.limit() {
+			if len(out.items) == p.limit() || p.full != nil && p.full() {
 				out.truncated, out.marker = p.end(true, last)
 				return out, nil
 			}
-			out.items, last = append(out.items, show(i)), after
+			out.items, last = append(out.items, show(e)), after
 		}
 	}
 	out.truncated, out.marker = p.end(false, "")
 	return out, nil
 }
 
+// identityPage lists the identities that next gives in the order of their names in
+// lower case, as far as their path starts with prefix.
+func identityPage[T any](p pager, prefix string, next source[*fsm.Identity], show func(*fsm.Identity) T) (listed[T], error) {
+	under := func(i *fsm.Identity) bool { return strings.HasPrefix(i.Path, prefix) }
+	return scan(p, next, nameKey, under, show)
+}
+
+// A section is a part of a list of several kinds. Its prefix starts its places and no
+// other section's; the source works with what follows it.
+type section[E any] struct {
+	prefix string
+	next   source[E]
+}
+
+// chain makes one source of sections in the order of their prefixes.
+func chain[E any](sections []section[E]) source[E] {
+	return func(after string, limit int) ([]E, bool) {
+		for i, s := range sections {
+			inside, here := strings.CutPrefix(after, s.prefix)
+			if !here && after > s.prefix {
+				continue
+			}
+			if !here {
+				inside = ""
+			}
+			last := i == len(sections)-1
+			if found, more := s.next(inside, limit); more || last || len(found) > 0 {
+				return found, more || !last
+			}
+		}
+		return nil, false
+	}
+}
+
 // all gives identityPage the identities of a kind.
-func all(r *service.Request, kind fsm.IdentityKind) func(string, int) ([]*fsm.Identity, bool) {
+func all(r *service.Request, kind fsm.IdentityKind) source[*fsm.Identity] {
 	return func(after string, limit int) ([]*fsm.Identity, bool) {
 		return r.View.Identities(r.Principal.Account, kind, after, limit)
 	}

@@ -41,6 +41,10 @@ func Rows(cfg Config) []*service.Row {
 		attachedRows(),
 		groupRows(),
 		roleRows(),
+		policyRows(),
+		policyVersionRows(),
+		policyListRows(),
+		detailRows(),
 		absentRows(),
 	)
 }

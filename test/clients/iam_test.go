@@ -53,3 +53,64 @@ func userUsesKey(t *testing.T, c awsCLI, arn string, own func(node int, args ...
 		}
 	}
 }
+
+// TestAWSCLIPolicy takes a managed policy through its life: the version in force decides
+// at once on every node, for the user who has it.
+func TestAWSCLIPolicy(t *testing.T) {
+	t.Parallel()
+	c := newAWSCLI(t, debianCLI, "ap-south-1", true)
+	const arn = "arn:aws:iam::" + account + ":policy/eng/Lister"
+	policy := func(effect string) string {
+		return `{"Version":"2012-10-17","Statement":{"Effect":"` + effect + `","Action":"kms:ListKeys","Resource":"*"}}`
+	}
+	c.call(t, 0, "iam", "create-policy", "--policy-name", "Lister", "--path", "/eng/", "--policy-document", policy("Allow"), "--description", "a & b")
+	c.refused(t, 1, "EntityAlreadyExists", "CreatePolicy", "A policy called lister already exists. Duplicate names are not allowed.",
+		"iam", "create-policy", "--policy-name", "lister", "--policy-document", policy("Allow"))
+	c.call(t, 2, "iam", "create-user", "--user-name", "Lena")
+	key := c.call(t, 0, "iam", "create-access-key", "--user-name", "lena")["AccessKey"].(object)
+	decides := func(allowed bool) {
+		t.Helper()
+		for node := range nodes {
+			cmd := c.command(t, node, "kms", "list-keys", "--query", "Keys", "--output", "text")
+			cmd.Env = append(cmd.Env, "AWS_ACCESS_KEY_ID="+key["AccessKeyId"].(string), "AWS_SECRET_ACCESS_KEY="+key["SecretAccessKey"].(string))
+			if out, err := cmd.CombinedOutput(); (err == nil) != allowed || !allowed && !strings.Contains(string(out), "(AccessDeniedException)") {
+				t.Fatalf("node %d: %v: %s", node, err, out)
+			}
+		}
+	}
+	decides(false)
+	c.silent(t, 0, "iam", "attach-user-policy", "--user-name", "lena", "--policy-arn", arn)
+	decides(true)
+	c.call(t, 1, "iam", "create-policy-version", "--policy-arn", arn, "--policy-document", policy("Deny"), "--set-as-default")
+	decides(false)
+	c.silent(t, 2, "iam", "set-default-policy-version", "--policy-arn", arn, "--version-id", "v1")
+	decides(true)
+	policyIsShown(t, c, arn)
+	c.refused(t, 0, "DeleteConflict", "DeletePolicy", "Cannot delete a policy attached to entities.", "iam", "delete-policy", "--policy-arn", arn)
+	c.silent(t, 1, "iam", "delete-policy-version", "--policy-arn", arn, "--version-id", "v2")
+	c.silent(t, 2, "iam", "detach-user-policy", "--user-name", "lena", "--policy-arn", arn)
+	decides(false)
+	c.silent(t, 0, "iam", "delete-policy", "--policy-arn", arn)
+	c.refused(t, 1, "NoSuchEntity", "GetPolicy", "Policy "+arn+" was not found.", "iam", "get-policy", "--policy-arn", arn)
+	c.silent(t, 2, "iam", "delete-access-key", "--user-name", "lena", "--access-key-id", key["AccessKeyId"].(string))
+	c.silent(t, 2, "iam", "delete-user", "--user-name", "lena")
+}
+
+// policyIsShown reads the policy in every way that the CLI has.
+func policyIsShown(t *testing.T, c awsCLI, arn string) {
+	t.Helper()
+	for want, args := range map[string][]string{
+		"1 a & b /eng/ v1":               {"get-policy", "--policy-arn", arn, "--query", "Policy.[AttachmentCount,Description,Path,DefaultVersionId]"},
+		"2012-10-17 Deny False":          {"get-policy-version", "--policy-arn", arn, "--version-id", "v2", "--query", "PolicyVersion.[Document.Version,Document.Statement.Effect,IsDefaultVersion]"},
+		"v2 v1":                          {"list-policy-versions", "--policy-arn", arn, "--page-size", "1", "--query", "Versions[].VersionId"},
+		"Lister":                         {"list-policies", "--scope", "Local", "--only-attached", "--path-prefix", "/eng/", "--query", "Policies[].PolicyName"},
+		"Lena":                           {"list-entities-for-policy", "--policy-arn", arn, "--query", "PolicyUsers[].UserName"},
+		"Lister v2 v1 Deny Allow":        {"get-account-authorization-details", "--filter", "LocalManagedPolicy", "--query", "Policies[?Arn=='" + arn + "'].[PolicyName,PolicyVersionList[].VersionId,PolicyVersionList[].Document.Statement.Effect][][]"},
+		"AdministratorAccess 2012-10-17": {"get-policy-version", "--policy-arn", "arn:aws:iam::aws:policy/AdministratorAccess", "--version-id", "v1", "--query", "['AdministratorAccess',PolicyVersion.Document.Version]"},
+	} {
+		out := c.text(t, 1, append(append([]string{"iam"}, args...), "--output", "text")...)
+		if got := strings.Join(strings.Fields(out), " "); got != want {
+			t.Errorf("aws iam %s: got %q, want %q", strings.Join(args, " "), got, want)
+		}
+	}
+}

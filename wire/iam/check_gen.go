@@ -152,6 +152,12 @@ func (v *GetAccessKeyLastUsedRequest) check(c *wire.Checker) {
 	c.RequiredText("accessKeyId", &v.AccessKeyId, &ruleAccessKeyIdType)
 }
 
+func (v *GetAccountAuthorizationDetailsRequest) check(c *wire.Checker) {
+	c.Texts("filter", v.Filter, &ruleEntityListType)
+	c.Int("maxItems", v.MaxItems, &ruleMaxItemsType)
+	c.OptionalText("marker", v.Marker, &ruleMarkerType)
+}
+
 func (v *GetGroupPolicyRequest) check(c *wire.Checker) {
 	c.RequiredText("groupName", &v.GroupName, &ruleGroupNameType)
 	c.RequiredText("policyName", &v.PolicyName, &rulePolicyNameType)

@@ -241,6 +241,15 @@ func (v *GetAccessKeyLastUsedRequest) Decode(body []byte) error {
 }
 
 // Decode implements wire.Request.
+func (v *GetAccountAuthorizationDetailsRequest) Decode(body []byte) error {
+	err := wire.DecodeForm(body, v.read, v.check)
+	if err != nil {
+		*v = GetAccountAuthorizationDetailsRequest{}
+	}
+	return err
+}
+
+// Decode implements wire.Request.
 func (v *GetAccountSummaryRequest) Decode([]byte) error { return nil }
 
 // Decode implements wire.Request.

@@ -33,6 +33,8 @@ func TestDecode(t *testing.T) {
 			&iam.CreateUserRequest{UserName: "alice", Path: new("/eng/"), Tags: []iam.Tag{{Key: "team", Value: "a b"}, {Key: "empty"}}}},
 		{"GetUser", "", &iam.GetUserRequest{}},
 		{"GetAccountSummary", "MaxItems=x", &iam.GetAccountSummaryRequest{}},
+		{"GetAccountAuthorizationDetails", "Filter.member.1=User&Filter.member.2=LocalManagedPolicy&MaxItems=7",
+			&iam.GetAccountAuthorizationDetailsRequest{Filter: []string{"User", "LocalManagedPolicy"}, MaxItems: new(7)}},
 		{"ListUsers", "PathPrefix=%2F&MaxItems=1000&Marker=m", &iam.ListUsersRequest{PathPrefix: new("/"), MaxItems: new(1000), Marker: new("m")}},
 		{"UntagUser", "UserName=a&TagKeys.member.1=x&TagKeys.member.2=y+z", &iam.UntagUserRequest{UserName: "a", TagKeys: []string{"x", "y z"}}},
 		{"TagUser", "UserName=a&Tags=", &iam.TagUserRequest{UserName: "a", Tags: []iam.Tag{}}},

@@ -121,6 +121,18 @@ func (v *GetAccessKeyLastUsedResponse) AppendXML(dst []byte) []byte {
 }
 
 // AppendXML implements wire.XMLResponse.
+func (v *GetAccountAuthorizationDetailsResponse) AppendXML(dst []byte) []byte {
+	dst = wire.AppendStart(dst, "GetAccountAuthorizationDetailsResult")
+	dst = wire.AppendListElement(dst, "UserDetailList", v.UserDetailList, (*UserDetail).appendMembers)
+	dst = wire.AppendListElement(dst, "GroupDetailList", v.GroupDetailList, (*GroupDetail).appendMembers)
+	dst = wire.AppendListElement(dst, "RoleDetailList", v.RoleDetailList, (*RoleDetail).appendMembers)
+	dst = wire.AppendListElement(dst, "Policies", v.Policies, (*ManagedPolicyDetail).appendMembers)
+	dst = wire.AppendBoolElement(dst, "IsTruncated", v.IsTruncated)
+	dst = wire.AppendElement(dst, "Marker", v.Marker)
+	return wire.AppendEnd(dst, "GetAccountAuthorizationDetailsResult")
+}
+
+// AppendXML implements wire.XMLResponse.
 func (v *GetAccountSummaryResponse) AppendXML(dst []byte) []byte {
 	dst = wire.AppendStart(dst, "GetAccountSummaryResult")
 	dst = wire.AppendCountsElement(dst, "SummaryMap", v.SummaryMap)
@@ -229,6 +241,21 @@ func (v *Group) appendMembers(dst []byte) []byte {
 	dst = wire.AppendTextElement(dst, "GroupId", v.GroupId)
 	dst = wire.AppendTextElement(dst, "Arn", v.Arn)
 	dst = wire.AppendTimeElement(dst, "CreateDate", v.CreateDate)
+	return dst
+}
+
+func (v *GroupDetail) appendMembers(dst []byte) []byte {
+	dst = wire.AppendElement(dst, "Path", v.Path)
+	dst = wire.AppendElement(dst, "GroupName", v.GroupName)
+	dst = wire.AppendElement(dst, "GroupId", v.GroupId)
+	dst = wire.AppendElement(dst, "Arn", v.Arn)
+	dst = wire.AppendTimeElement(dst, "CreateDate", v.CreateDate)
+	if v.GroupPolicyList != nil {
+		dst = wire.AppendListElement(dst, "GroupPolicyList", v.GroupPolicyList, (*PolicyDetail).appendMembers)
+	}
+	if v.AttachedManagedPolicies != nil {
+		dst = wire.AppendListElement(dst, "AttachedManagedPolicies", v.AttachedManagedPolicies, (*AttachedPolicy).appendMembers)
+	}
 	return dst
 }
 
@@ -477,6 +504,24 @@ func (v *MFADevice) appendMembers(dst []byte) []byte {
 	return dst
 }
 
+func (v *ManagedPolicyDetail) appendMembers(dst []byte) []byte {
+	dst = wire.AppendElement(dst, "PolicyName", v.PolicyName)
+	dst = wire.AppendElement(dst, "PolicyId", v.PolicyId)
+	dst = wire.AppendElement(dst, "Arn", v.Arn)
+	dst = wire.AppendElement(dst, "Path", v.Path)
+	dst = wire.AppendElement(dst, "DefaultVersionId", v.DefaultVersionId)
+	dst = wire.AppendIntElement(dst, "AttachmentCount", v.AttachmentCount)
+	dst = wire.AppendIntElement(dst, "PermissionsBoundaryUsageCount", v.PermissionsBoundaryUsageCount)
+	dst = wire.AppendBoolElement(dst, "IsAttachable", v.IsAttachable)
+	dst = wire.AppendElement(dst, "Description", v.Description)
+	dst = wire.AppendTimeElement(dst, "CreateDate", v.CreateDate)
+	dst = wire.AppendTimeElement(dst, "UpdateDate", v.UpdateDate)
+	if v.PolicyVersionList != nil {
+		dst = wire.AppendListElement(dst, "PolicyVersionList", v.PolicyVersionList, (*PolicyVersion).appendMembers)
+	}
+	return dst
+}
+
 func (v *Policy) appendMembers(dst []byte) []byte {
 	dst = wire.AppendElement(dst, "PolicyName", v.PolicyName)
 	dst = wire.AppendElement(dst, "PolicyId", v.PolicyId)
@@ -492,6 +537,12 @@ func (v *Policy) appendMembers(dst []byte) []byte {
 	if v.Tags != nil {
 		dst = wire.AppendListElement(dst, "Tags", v.Tags, (*Tag).appendMembers)
 	}
+	return dst
+}
+
+func (v *PolicyDetail) appendMembers(dst []byte) []byte {
+	dst = wire.AppendElement(dst, "PolicyName", v.PolicyName)
+	dst = wire.AppendElement(dst, "PolicyDocument", v.PolicyDocument)
 	return dst
 }
 
@@ -530,6 +581,38 @@ func (v *Role) appendMembers(dst []byte) []byte {
 	dst = wire.AppendElement(dst, "AssumeRolePolicyDocument", v.AssumeRolePolicyDocument)
 	dst = wire.AppendElement(dst, "Description", v.Description)
 	dst = wire.AppendIntElement(dst, "MaxSessionDuration", v.MaxSessionDuration)
+	if v.PermissionsBoundary != nil {
+		dst = wire.AppendStart(dst, "PermissionsBoundary")
+		dst = v.PermissionsBoundary.appendMembers(dst)
+		dst = wire.AppendEnd(dst, "PermissionsBoundary")
+	}
+	if v.Tags != nil {
+		dst = wire.AppendListElement(dst, "Tags", v.Tags, (*Tag).appendMembers)
+	}
+	if v.RoleLastUsed != nil {
+		dst = wire.AppendStart(dst, "RoleLastUsed")
+		dst = v.RoleLastUsed.appendMembers(dst)
+		dst = wire.AppendEnd(dst, "RoleLastUsed")
+	}
+	return dst
+}
+
+func (v *RoleDetail) appendMembers(dst []byte) []byte {
+	dst = wire.AppendElement(dst, "Path", v.Path)
+	dst = wire.AppendElement(dst, "RoleName", v.RoleName)
+	dst = wire.AppendElement(dst, "RoleId", v.RoleId)
+	dst = wire.AppendElement(dst, "Arn", v.Arn)
+	dst = wire.AppendTimeElement(dst, "CreateDate", v.CreateDate)
+	dst = wire.AppendElement(dst, "AssumeRolePolicyDocument", v.AssumeRolePolicyDocument)
+	if v.InstanceProfileList != nil {
+		dst = wire.AppendListElement(dst, "InstanceProfileList", v.InstanceProfileList, (*InstanceProfile).appendMembers)
+	}
+	if v.RolePolicyList != nil {
+		dst = wire.AppendListElement(dst, "RolePolicyList", v.RolePolicyList, (*PolicyDetail).appendMembers)
+	}
+	if v.AttachedManagedPolicies != nil {
+		dst = wire.AppendListElement(dst, "AttachedManagedPolicies", v.AttachedManagedPolicies, (*AttachedPolicy).appendMembers)
+	}
 	if v.PermissionsBoundary != nil {
 		dst = wire.AppendStart(dst, "PermissionsBoundary")
 		dst = v.PermissionsBoundary.appendMembers(dst)
@@ -611,6 +694,32 @@ func (v *User) appendMembers(dst []byte) []byte {
 	dst = wire.AppendTextElement(dst, "Arn", v.Arn)
 	dst = wire.AppendTimeElement(dst, "CreateDate", v.CreateDate)
 	dst = wire.AppendTimeElement(dst, "PasswordLastUsed", v.PasswordLastUsed)
+	if v.PermissionsBoundary != nil {
+		dst = wire.AppendStart(dst, "PermissionsBoundary")
+		dst = v.PermissionsBoundary.appendMembers(dst)
+		dst = wire.AppendEnd(dst, "PermissionsBoundary")
+	}
+	if v.Tags != nil {
+		dst = wire.AppendListElement(dst, "Tags", v.Tags, (*Tag).appendMembers)
+	}
+	return dst
+}
+
+func (v *UserDetail) appendMembers(dst []byte) []byte {
+	dst = wire.AppendElement(dst, "Path", v.Path)
+	dst = wire.AppendElement(dst, "UserName", v.UserName)
+	dst = wire.AppendElement(dst, "UserId", v.UserId)
+	dst = wire.AppendElement(dst, "Arn", v.Arn)
+	dst = wire.AppendTimeElement(dst, "CreateDate", v.CreateDate)
+	if v.UserPolicyList != nil {
+		dst = wire.AppendListElement(dst, "UserPolicyList", v.UserPolicyList, (*PolicyDetail).appendMembers)
+	}
+	if v.GroupList != nil {
+		dst = wire.AppendTextsElement(dst, "GroupList", v.GroupList)
+	}
+	if v.AttachedManagedPolicies != nil {
+		dst = wire.AppendListElement(dst, "AttachedManagedPolicies", v.AttachedManagedPolicies, (*AttachedPolicy).appendMembers)
+	}
 	if v.PermissionsBoundary != nil {
 		dst = wire.AppendStart(dst, "PermissionsBoundary")
 		dst = v.PermissionsBoundary.appendMembers(dst)

@@ -176,6 +176,9 @@ var operations = []wire.Operation{
 		"ServiceFailure",
 	}},
 	{Name: "GetAccessKeyLastUsed", New: func() wire.Request { return new(GetAccessKeyLastUsedRequest) }, Output: wire.MembersOutput, Errors: []string{}},
+	{Name: "GetAccountAuthorizationDetails", New: func() wire.Request { return new(GetAccountAuthorizationDetailsRequest) }, Output: wire.MembersOutput, Errors: []string{
+		"ServiceFailure",
+	}},
 	{Name: "GetAccountSummary", New: func() wire.Request { return new(GetAccountSummaryRequest) }, Output: wire.MembersOutput, Errors: []string{
 		"ServiceFailure",
 	}},

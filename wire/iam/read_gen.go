@@ -138,6 +138,12 @@ func (v *GetAccessKeyLastUsedRequest) read(f *wire.Form) {
 	v.AccessKeyId = f.Text("AccessKeyId")
 }
 
+func (v *GetAccountAuthorizationDetailsRequest) read(f *wire.Form) {
+	v.Filter = f.Texts("Filter")
+	v.MaxItems = f.Int("MaxItems")
+	v.Marker = f.OptionalText("Marker")
+}
+
 func (v *GetGroupPolicyRequest) read(f *wire.Form) {
 	v.GroupName = f.Text("GroupName")
 	v.PolicyName = f.Text("PolicyName")

@@ -160,6 +160,13 @@ type GetAccessKeyLastUsedRequest struct {
 	AccessKeyId string
 }
 
+// GetAccountAuthorizationDetailsRequest is the API shape of that name.
+type GetAccountAuthorizationDetailsRequest struct {
+	Filter   []string
+	MaxItems *int
+	Marker   *string
+}
+
 // GetAccountSummaryRequest is the API shape of that name.
 type GetAccountSummaryRequest struct{}
 

@@ -80,6 +80,16 @@ type GetAccessKeyLastUsedResponse struct {
 	AccessKeyLastUsed *AccessKeyLastUsed
 }
 
+// GetAccountAuthorizationDetailsResponse is the API shape of that name.
+type GetAccountAuthorizationDetailsResponse struct {
+	UserDetailList  []UserDetail
+	GroupDetailList []GroupDetail
+	RoleDetailList  []RoleDetail
+	Policies        []ManagedPolicyDetail
+	IsTruncated     *bool
+	Marker          *string
+}
+
 // GetAccountSummaryResponse is the API shape of that name.
 type GetAccountSummaryResponse struct {
 	SummaryMap map[string]int
@@ -146,6 +156,17 @@ type Group struct {
 	GroupId    string
 	Arn        string
 	CreateDate *time.Time
+}
+
+// GroupDetail is the API shape of that name.
+type GroupDetail struct {
+	Path                    *string
+	GroupName               *string
+	GroupId                 *string
+	Arn                     *string
+	CreateDate              *time.Time
+	GroupPolicyList         []PolicyDetail
+	AttachedManagedPolicies []AttachedPolicy
 }
 
 // InstanceProfile is the API shape of that name.
@@ -343,6 +364,22 @@ type MFADevice struct {
 	EnableDate   *time.Time
 }
 
+// ManagedPolicyDetail is the API shape of that name.
+type ManagedPolicyDetail struct {
+	PolicyName                    *string
+	PolicyId                      *string
+	Arn                           *string
+	Path                          *string
+	DefaultVersionId              *string
+	AttachmentCount               *int
+	PermissionsBoundaryUsageCount *int
+	IsAttachable                  *bool
+	Description                   *string
+	CreateDate                    *time.Time
+	UpdateDate                    *time.Time
+	PolicyVersionList             []PolicyVersion
+}
+
 // Policy is the API shape of that name.
 type Policy struct {
 	PolicyName                    *string
@@ -357,6 +394,12 @@ type Policy struct {
 	CreateDate                    *time.Time
 	UpdateDate                    *time.Time
 	Tags                          []Tag
+}
+
+// PolicyDetail is the API shape of that name.
+type PolicyDetail struct {
+	PolicyName     *string
+	PolicyDocument *string
 }
 
 // PolicyGroup is the API shape of that name.
@@ -395,6 +438,22 @@ type Role struct {
 	AssumeRolePolicyDocument *string
 	Description              *string
 	MaxSessionDuration       *int
+	PermissionsBoundary      *AttachedPermissionsBoundary
+	Tags                     []Tag
+	RoleLastUsed             *RoleLastUsed
+}
+
+// RoleDetail is the API shape of that name.
+type RoleDetail struct {
+	Path                     *string
+	RoleName                 *string
+	RoleId                   *string
+	Arn                      *string
+	CreateDate               *time.Time
+	AssumeRolePolicyDocument *string
+	InstanceProfileList      []InstanceProfile
+	RolePolicyList           []PolicyDetail
+	AttachedManagedPolicies  []AttachedPolicy
 	PermissionsBoundary      *AttachedPermissionsBoundary
 	Tags                     []Tag
 	RoleLastUsed             *RoleLastUsed
@@ -453,6 +512,20 @@ type User struct {
 	PasswordLastUsed    *time.Time
 	PermissionsBoundary *AttachedPermissionsBoundary
 	Tags                []Tag
+}
+
+// UserDetail is the API shape of that name.
+type UserDetail struct {
+	Path                    *string
+	UserName                *string
+	UserId                  *string
+	Arn                     *string
+	CreateDate              *time.Time
+	UserPolicyList          []PolicyDetail
+	GroupList               []string
+	AttachedManagedPolicies []AttachedPolicy
+	PermissionsBoundary     *AttachedPermissionsBoundary
+	Tags                    []Tag
 }
 
 // VirtualMFADevice is the API shape of that name.

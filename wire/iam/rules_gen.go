@@ -12,6 +12,8 @@ var ruleArnType = wire.TextRule{Min: 20, Max: 2048}
 
 var ruleAssignmentStatusType = wire.TextRule{Values: []string{"Assigned", "Unassigned", "Any"}}
 
+var ruleEntityListType = wire.ListRule{Element: &ruleEntityType}
+
 var ruleEntityType = wire.TextRule{Values: []string{"User", "Role", "Group", "LocalManagedPolicy", "AWSManagedPolicy"}}
 
 var ruleExistingUserNameType = wire.TextRule{Min: 1, Max: 128, Pattern: wire.MustPattern(`[\w+=,.@-]+`, `[\w+=,.@-]+`)}

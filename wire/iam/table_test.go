@@ -19,7 +19,7 @@ const (
 		UpdateGroup UpdateUser`
 	emptyOutput = `UpdateRole`
 	withMembers = `CreateAccessKey CreateGroup CreatePolicy CreatePolicyVersion CreateRole CreateUser GetAccessKeyLastUsed
-		GetAccountSummary GetGroup GetGroupPolicy GetLoginProfile GetPolicy GetPolicyVersion GetRole GetRolePolicy GetUser
+		GetAccountAuthorizationDetails GetAccountSummary GetGroup GetGroupPolicy GetLoginProfile GetPolicy GetPolicyVersion GetRole GetRolePolicy GetUser
 		GetUserPolicy ListAccessKeys ListAccountAliases ListAttachedGroupPolicies ListAttachedRolePolicies
 		ListAttachedUserPolicies ListEntitiesForPolicy ListGroupPolicies ListGroups ListGroupsForUser
 		ListInstanceProfilesForRole ListMFADevices ListPolicies ListPolicyTags ListPolicyVersions ListRolePolicies ListRoleTags
@@ -38,8 +38,8 @@ func TestOperations(t *testing.T) {
 		}
 	}
 	operations := iam.Operations()
-	if len(operations) != 79 || len(want) != 79 {
-		t.Errorf("got %d operations, want %d and 79", len(operations), len(want))
+	if len(operations) != 80 || len(want) != 80 {
+		t.Errorf("got %d operations, want %d and 80", len(operations), len(want))
 	}
 	for _, op := range operations {
 		output, ok := want[op.Name]

@@ -29,6 +29,7 @@ import (
 var responses = []wire.XMLResponse{
 	new(iam.CreateAccessKeyResponse), new(iam.CreateGroupResponse), new(iam.CreatePolicyResponse), new(iam.CreatePolicyVersionResponse),
 	new(iam.CreateRoleResponse), new(iam.CreateUserResponse), new(iam.GetAccessKeyLastUsedResponse), new(iam.GetAccountSummaryResponse),
+	new(iam.GetAccountAuthorizationDetailsResponse),
 	new(iam.GetGroupResponse), new(iam.GetGroupPolicyResponse), new(iam.GetLoginProfileResponse), new(iam.GetPolicyResponse),
 	new(iam.GetPolicyVersionResponse), new(iam.GetRoleResponse), new(iam.GetRolePolicyResponse), new(iam.GetUserResponse),
 	new(iam.GetUserPolicyResponse), new(iam.ListAccessKeysResponse), new(iam.ListAccountAliasesResponse),
@@ -121,7 +122,7 @@ var (
 	texts = map[string]string{
 		"Path": "/path/", "NewPath": "/new/", "PathPrefix": "/prefix/", "VersionId": "v7", "TokenCode": "123456",
 		"PolicyDocument": "{\"a\": \"é +&=%<>'\"}\r\n\t", "Policy": "{}", "Description": "<a & b>",
-		"Status": "Inactive", "Scope": "Local", "EntityFilter": "Role", "PolicyUsageFilter": "PermissionsBoundary", "AssignmentStatus": "Unassigned",
+		"Status": "Inactive", "Scope": "Local", "EntityFilter": "Role", "Filter": "User", "PolicyUsageFilter": "PermissionsBoundary", "AssignmentStatus": "Unassigned",
 	}
 	numbers = map[string]int64{"MaxItems": 7, "MaxSessionDuration": 3600, "DurationSeconds": 3601}
 )
