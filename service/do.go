@@ -169,8 +169,8 @@ func (s *Service) check(r *Request, in any) error {
 	if r.Principal.Type == kms.PrincipalLocalOperator && !r.row.Local {
 		return errNoCredentials
 	}
-	if r.Principal.Session != nil && r.Principal.RoleID == "" && r.row.Service == "iam" {
-		return errUnrecognized // without a second factor (AWS STS: GetSessionToken)
+	if r.Principal.Session != nil && r.Principal.RoleID == "" && !r.row.Open && r.row.Service != kmsService && r.row.Operator == "" {
+		return errUnrecognized // IAM without a second factor, most of STS (AWS STS: GetSessionToken)
 	}
 	if err := r.row.check(in); err != nil {
 		return err

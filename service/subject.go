@@ -2,6 +2,7 @@ package service
 
 import (
 	"crypto/sha256"
+	"errors"
 	"fmt"
 
 	"github.com/kmsd/kmsd/fsm"
@@ -103,7 +104,8 @@ func (s *Service) attach(view *fsm.View, subject *iam.Subject, identity *fsm.Ide
 	return err
 }
 
-// attachSession adds the session's policies. Their texts come with the token.
+// attachSession adds the session's policies. Their texts come with the token. One that
+// was named by its ARN and is gone leaves the session nothing.
 func (s *Service) attachSession(view *fsm.View, subject *iam.Subject, session *kms.Session) error {
 	for _, text := range session.Policies {
 		p, err := s.compiled(text, sha256.Sum256([]byte(text)), iam.IdentityPolicy)
@@ -114,7 +116,10 @@ func (s *Service) attachSession(view *fsm.View, subject *iam.Subject, session *k
 	}
 	for _, arn := range session.PolicyARNs {
 		p, err := s.managed(view, arn)
-		if err != nil {
+		switch {
+		case errors.Is(err, errNoManagedPolicy):
+			p = new(iam.Policy)
+		case err != nil:
 			return err
 		}
 		subject.Session = append(subject.Session, iam.Attached{Policy: p, Name: arn})
@@ -140,14 +145,17 @@ func (s *Service) attachOwn(view *fsm.View, subject *iam.Subject, identity *fsm.
 	return nil
 }
 
-// managed returns the version in force of a managed policy.
+var errNoManagedPolicy = errors.New("the managed policy does not exist")
+
+// managed returns the version in force of a managed policy. Errors: errNoManagedPolicy,
+// which cannot be for what an identity has.
 func (s *Service) managed(view *fsm.View, arn string) (*iam.Policy, error) {
 	if p, ok := iam.AWSManaged(arn); ok {
 		return p.Policy, nil
 	}
 	record, ok := view.ManagedPolicy(arn)
 	if !ok {
-		return nil, fmt.Errorf("the managed policy %s is attached and does not exist", arn)
+		return nil, fmt.Errorf("%w: %s", errNoManagedPolicy, arn)
 	}
 	version, _ := record.Version(record.Default)
 	return s.policy(view, version.Hash, iam.IdentityPolicy)

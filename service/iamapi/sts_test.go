@@ -177,6 +177,27 @@ func TestSessionPoliciesAndTags(t *testing.T) {
 	}
 }
 
+// A session policy that is deleted leaves the session nothing, and breaks nothing.
+func TestSessionPolicyIsDeleted(t *testing.T) {
+	t.Parallel()
+	s := testkit.Start(t)
+	alice, id := s.NewUser(t, testkit.Account, "alice")
+	role(t, s, testkit.Account, "/svc/App", trusting(id, ""), allowKMS)
+	arn := s.NewManagedPolicy(t, testkit.Account, "Narrow", allowKMS)
+	got, refusal := call(t, s, alice, "AssumeRole", "RoleArn", appARN, "RoleSessionName", "ci", "PolicyArns.member.1.arn", arn)
+	if refusal != "" {
+		t.Fatal(refusal)
+	}
+	if a := s.Call(t, got.caller(), "ListKeys", `{}`); a.Refusal != nil || a.Err != nil {
+		t.Fatalf("before: %v %v", a.Refusal, a.Err)
+	}
+	s.Apply(t, fsm.DeleteManagedPolicy{ARN: arn})
+	const want = "because no session policy allows the kms:ListKeys action"
+	if a := s.Call(t, got.caller(), "ListKeys", `{}`); a.Err != nil || a.Refusal == nil || !strings.HasSuffix(a.Refusal.Message, want) {
+		t.Errorf("after: got %v %v, want a refusal that ends in %q", a.Refusal, a.Err, want)
+	}
+}
+
 // A session may assume another role, for an hour at most; its transitive tags and its
 // source identity go along.
 func TestRoleChaining(t *testing.T) {
@@ -228,6 +249,9 @@ func TestGetSessionToken(t *testing.T) {
 		}
 		if _, refusal := call(t, s, got.caller(), "GetSessionToken"); refusal != "AccessDeniedException: Cannot call GetSessionToken with session credentials" {
 			t.Errorf("again: got %q", refusal)
+		}
+		if _, refusal := call(t, s, got.caller(), "GetAccessKeyInfo", "AccessKeyId", testkit.OtherKey); !strings.Contains(refusal, "The security token included in the request is invalid.") {
+			t.Errorf("GetAccessKeyInfo: got %q", refusal)
 		}
 	}
 }
