@@ -123,12 +123,13 @@ func percentEncoded(document string) string {
 	return strings.ReplaceAll(url.QueryEscape(document), "+", "%20")
 }
 
-// boundary is a permissions boundary as answers show it.
+// boundary is a permissions boundary as answers show it. Its type is what AWS sends; the
+// model's enumeration has another word (awsdocs/iam-user-guide#82).
 func boundary(i *fsm.Identity) *wire.AttachedPermissionsBoundary {
 	if i.Boundary == "" {
 		return nil
 	}
-	return &wire.AttachedPermissionsBoundary{PermissionsBoundaryType: "PermissionsBoundaryPolicy", PermissionsBoundaryArn: &i.Boundary}
+	return &wire.AttachedPermissionsBoundary{PermissionsBoundaryType: "Policy", PermissionsBoundaryArn: &i.Boundary}
 }
 
 // checkBoundary refuses a boundary that is no policy of the account's or of AWS.

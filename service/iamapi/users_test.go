@@ -15,7 +15,7 @@ const (
 	bob       = "<Path>/eng/</Path><UserName>Bob</UserName><UserId>AIDA</UserId><Arn>arn:aws:iam::111122223333:user/eng/Bob</Arn><CreateDate>2026-11-24T12:00:00Z</CreateDate>"
 	bobsTags  = "<Tags><member><Key>team</Key><Value>a b</Value></member></Tags>"
 	readOnly  = "arn:aws:iam::aws:policy/ReadOnlyAccess"
-	bounded   = "<PermissionsBoundary><PermissionsBoundaryType>PermissionsBoundaryPolicy</PermissionsBoundaryType><PermissionsBoundaryArn>" + readOnly + "</PermissionsBoundaryArn></PermissionsBoundary>"
+	bounded   = "<PermissionsBoundary><PermissionsBoundaryType>Policy</PermissionsBoundaryType><PermissionsBoundaryArn>" + readOnly + "</PermissionsBoundaryArn></PermissionsBoundary>"
 	truncated = "<IsTruncated>false</IsTruncated>"
 )
 

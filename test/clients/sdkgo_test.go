@@ -2,7 +2,6 @@ package clients_test
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"reflect"
@@ -16,7 +15,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go"
-	"github.com/aws/smithy-go/middleware"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 )
@@ -64,17 +62,9 @@ func TestGoSDK(t *testing.T) {
 	c.life(t)
 }
 
-// settling has each call wait as settle says.
+// settling has each call of a client of KMS wait as settle says.
 func settling(t *testing.T) func(*kms.Options) {
-	wait := middleware.InitializeMiddlewareFunc("settle", func(
-		ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler,
-	) (middleware.InitializeOutput, middleware.Metadata, error) {
-		dev.settle(t)
-		return next.HandleInitialize(ctx, in)
-	})
-	return func(o *kms.Options) {
-		o.APIOptions = append(o.APIOptions, func(s *middleware.Stack) error { return s.Initialize.Add(wait, middleware.Before) })
-	}
+	return func(o *kms.Options) { o.APIOptions = append(o.APIOptions, waiting(t)) }
 }
 
 // goClients has a client for each node.
