@@ -12,9 +12,10 @@ import (
 // does not exist.
 const foreign = "because the resource does not exist in this Region, no resource-based policies allow access, or a resource-based policy explicitly denies access"
 
-// authorizeKey decides one action on one key.
+// authorizeKey decides one action on one key. The keys of a closed account are as if
+// they did not exist: nobody of it is let in, and nobody else may use them.
 func (s *Service) authorizeKey(r *Request, rule *keyRule, key *Key, in any) error {
-	if key.Key == nil {
+	if key.Key == nil || key.Account != r.Principal.Account && !accountActive(r.View, key.Account) {
 		return r.denied(rule, key, foreign)
 	}
 	subject, err := s.subject(r)
