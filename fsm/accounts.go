@@ -224,7 +224,7 @@ func (c CreateAccount) check() error {
 
 func createAccount(t *txn, c *CreateAccount) (*kms.Error, error) {
 	if t.state.get(tableAccounts, c.Account.ID) != nil {
-		return alreadyExists("The account " + c.Account.ID + " already exists."), nil
+		return &kms.Error{Code: kms.CodeAlreadyExists, Message: "The account " + c.Account.ID + " already exists."}, nil
 	}
 	if t.state.get(tableAccessKeys, c.AccessKey.ID) != nil {
 		t.conflict = true
@@ -238,8 +238,8 @@ func createAccount(t *txn, c *CreateAccount) (*kms.Error, error) {
 
 // CloseAccount ends an account for good: nobody of it is let in any more, nobody else
 // can use its keys or assume its roles, and its id is never given again. What it owns
-// stays as it is. Closing it again changes nothing. The operator's account cannot be
-// closed.
+// stays, and what has a date comes due: a key that waits for its deletion is destroyed.
+// Closing it again changes nothing. The operator's account cannot be closed.
 type CloseAccount struct {
 	ID string `cbor:"1,keyasint"`
 }

@@ -306,7 +306,7 @@ func TestAccounts(t *testing.T) {
 	t.Parallel()
 	d := started(t, nil)
 	d.ok(createAccount("777788889999"))
-	d.refused(createAccount("777788889999"), kms.CodeEntityAlreadyExists, "The account 777788889999 already exists.")
+	d.refused(createAccount("777788889999"), kms.CodeAlreadyExists, "The account 777788889999 already exists.")
 	taken := createAccount("777788880000")
 	taken.AccessKey.ID = "AKIAIOSFODNN7EXAMPLE"
 	if r := d.do(taken); !r.Conflict {
@@ -333,7 +333,7 @@ func TestAccounts(t *testing.T) {
 	reset := fsm.ResetRootCredential{Account: "777788889999", AccessKey: createAccount("777788889999").AccessKey}
 	reset.AccessKey.ID = "AKIANEW"
 	d.refused(reset, kms.CodeConflict, "The account 777788889999 is closed.")
-	d.refused(createAccount("777788889999"), kms.CodeEntityAlreadyExists, "The account 777788889999 already exists.")
+	d.refused(createAccount("777788889999"), kms.CodeAlreadyExists, "The account 777788889999 already exists.")
 	u := identity(fsm.KindUser, 1)
 	u.Account = "777788889999"
 	d.refused(create(u), kms.CodeNoSuchEntity, "The account 777788889999 does not exist.")

@@ -11,7 +11,7 @@ import (
 )
 
 // The whole records, typed by hand: members of the caller, of the call and of the
-// answer. $TOKEN and $KEY stand for the id that the call made.
+// answer. $TOKEN, $KEY and $ACCOUNT stand for the ids that the call made.
 func TestRecords(t *testing.T) {
 	t.Parallel()
 	const (
@@ -36,14 +36,19 @@ func TestRecords(t *testing.T) {
 		{"SetConfig", `{"aliasesPerKey":60,"keysPerRegion":7,"throttle":"off"}`, `{"keysPerRegion":7,"aliasesPerKey":60,"throttle":"off"}`, `null`, false, false},
 		{"SetConfig", `{"throttle":"custom","rates":{"symmetric":10000,"GetParametersForImport":0.25}}`,
 			`{"throttle":"custom","rates":{"GetParametersForImport":"0.25","symmetric":"10000"}}`, `null`, false, false},
-		{"ResetRootCredential", `{"accountId":"444455556666"}`, `{"accountId":"444455556666"}`, `{"accessKeyId":"$KEY"}`, false, true},
+		{"ResetRootCredential", `{"accountId":"444455556666"}`, `{"accountId":"444455556666"}`, `{"accountId":"444455556666","accessKeyId":"$KEY"}`, false, true},
+		{"CreateAccount", ``, `null`, `{"accountId":"$ACCOUNT","accessKeyId":"$KEY"}`, false, false},
+		{"CreateAccount", `{"accountId":"000000000042"}`, `{"accountId":"000000000042"}`, `{"accountId":"000000000042","accessKeyId":"$KEY"}`, false, false},
+		{"ListAccounts", ``, `null`, `null`, true, false},
+		{"ListAccounts", `{"marker":"111122223333"}`, `{"marker":"111122223333"}`, `null`, true, false},
+		{"CloseAccount", `{"accountId":"444455556666"}`, `{"accountId":"444455556666"}`, `null`, false, false},
 	} {
 		s := start(t)
 		check := func(a testkit.Answer, caller string) {
 			t.Helper()
 			wantOK(t, a)
 			response := c.response
-			for name, member := range map[string]string{"$TOKEN": "tokenId", "$KEY": "accessKeyId"} {
+			for name, member := range map[string]string{"$TOKEN": "tokenId", "$KEY": "accessKeyId", "$ACCOUNT": "accountId"} {
 				if id, ok := a.Body[member].(string); ok {
 					response = strings.ReplaceAll(response, name, id)
 				}
