@@ -149,11 +149,20 @@ func TestCloseAccount(t *testing.T) {
 func TestAccountRights(t *testing.T) {
 	t.Parallel()
 	s := start(t)
-	lister, _ := s.NewUser(t, testkit.Account, "lister", `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"kmsd:List*","Resource":"`+cluster+`"}}`)
+	const lists = `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"kmsd:List*","Resource":"` + cluster + `"}}`
+	lister, _ := s.NewUser(t, testkit.Account, "lister", lists)
 	wantOK(t, s.Admin(t, lister, "ListAccounts", `{}`))
 	for _, op := range []string{"CreateAccount", "CloseAccount"} {
 		wantRefusal(t, s.Admin(t, lister, op, `{"accountId":"`+testkit.OtherAccount+`"}`), "AccessDeniedException",
 			"User: arn:aws:iam::111122223333:user/lister is not authorized to perform: kmsd:"+op+" on resource: "+cluster+
 				" because no identity-based policy allows the kmsd:"+op+" action")
 	}
+	// A role of the operator account has its rights, whoever may assume it.
+	guest, _ := s.NewUser(t, testkit.OtherAccount, "guest", everything)
+	s.SetTrust(t, s.NewIdentity(t, fsm.KindRole, testkit.Account, "Lister", lists).ID, trustsAll)
+	session := assume(t, s, guest, "arn:aws:iam::111122223333:role/Lister")
+	wantOK(t, s.Admin(t, session, "ListAccounts", `{}`))
+	wantRefusal(t, s.Admin(t, session, "CreateAccount", `{}`), "AccessDeniedException",
+		"User: arn:aws:sts::111122223333:assumed-role/Lister/session is not authorized to perform: kmsd:CreateAccount on resource: "+cluster+
+			" because no identity-based policy allows the kmsd:CreateAccount action")
 }
