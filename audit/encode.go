@@ -57,12 +57,20 @@ type recordV1 struct {
 	Resources []resourceV1 `cbor:"40,keyasint"` // null: absent from the record
 	Err       *errorV1     `cbor:"41,keyasint,omitempty"`
 	Recipient string       `cbor:"42,keyasint,omitempty"`
+	Shared    string       `cbor:"43,keyasint,omitempty"`
+	Copies    []copyV1     `cbor:"44,keyasint,omitempty"`
 }
 
 type resourceV1 struct {
 	_       struct{} `cbor:",toarray"`
 	Account string
 	ARN     string
+}
+
+type copyV1 struct {
+	_       struct{} `cbor:",toarray"`
+	EventID string
+	Account string
 }
 
 type errorV1 struct {
@@ -142,7 +150,10 @@ func (r *Record) v1() *recordV1 {
 		IP: r.Source.IP, UserAgent: r.Source.UserAgent, Host: r.Source.Host,
 		TLSVersion: r.Source.TLSVersion, TLSCipher: r.Source.TLSCipher,
 		Request: r.RequestParameters.json(), Response: r.ResponseElements.json(), Additional: r.Additional.json(),
-		Details: r.Details.json(), Recipient: r.RecipientAccount,
+		Details: r.Details.json(), Recipient: r.RecipientAccount, Shared: r.SharedEventID,
+	}
+	for _, c := range r.Copies {
+		v.Copies = append(v.Copies, copyV1{EventID: c.EventID, Account: c.Account})
 	}
 	if session := r.Principal.Session; session != nil {
 		v.Issued, v.SourceIdentity = session.Issued, session.SourceIdentity
@@ -170,7 +181,10 @@ func (v *recordV1) record() (*Record, bool) {
 		Source: kms.Source{
 			IP: v.IP, UserAgent: v.UserAgent, Host: v.Host, TLSVersion: v.TLSVersion, TLSCipher: v.TLSCipher,
 		},
-		RecipientAccount: v.Recipient,
+		RecipientAccount: v.Recipient, SharedEventID: v.Shared,
+	}
+	for _, c := range v.Copies {
+		r.Copies = append(r.Copies, Copy{EventID: c.EventID, Account: c.Account})
 	}
 	if v.Issued != 0 || v.SourceIdentity != "" {
 		r.Principal.Session = &kms.Session{Issued: v.Issued, SourceIdentity: v.SourceIdentity}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -165,9 +166,10 @@ func (l *Log) closeFiles() error {
 	return errors.Join(err, l.dir.Close())
 }
 
-// Append writes a record. It returns nil when the kernel has taken the whole line
-// (with Config.Sync: when the disk has); records that wait at the same time share
-// one write. It keeps nothing of r.
+// Append writes a record and its copies. It returns nil when the kernel has taken all
+// of their lines (with Config.Sync: when the disk has); records that wait at the same
+// time share one write. It keeps nothing of r. After an error some of the lines may be
+// there.
 //
 // After an error the caller must not release what the record stands for. The
 // errors are ErrUnhealthy, ErrClosed, ErrTooLarge and the end of ctx. ctx bounds
@@ -176,9 +178,12 @@ func (l *Log) Append(ctx context.Context, r *Record) error {
 	if err := l.Healthy(); err != nil {
 		return err
 	}
+	if copies := r.copies(); len(copies) > 0 {
+		return l.appendAll(ctx, r, copies)
+	}
 	e := l.entries.Get().(*entry)
 	e.line = r.AppendJSON(e.line[:0])
-	if len(e.line)+maxLink > maxLine {
+	if e.tooLarge() {
 		return ErrTooLarge
 	}
 	if err := l.enqueue(ctx, e); err != nil {
@@ -186,6 +191,35 @@ func (l *Log) Append(ctx context.Context, r *Record) error {
 	}
 	return l.await(ctx, e)
 }
+
+// appendAll writes a record with its copies: all of them wait, then the first error
+// counts.
+func (l *Log) appendAll(ctx context.Context, r *Record, copies []Copy) error {
+	e := l.entries.Get().(*entry)
+	e.line = r.AppendJSON(e.line[:0])
+	all := []*entry{e}
+	for _, c := range copies {
+		e := l.entries.Get().(*entry)
+		e.line = r.appendCopy(e.line[:0], c)
+		all = append(all, e)
+	}
+	if slices.ContainsFunc(all, (*entry).tooLarge) {
+		return ErrTooLarge
+	}
+	for _, e := range all {
+		if err := l.enqueue(ctx, e); err != nil {
+			return err
+		}
+	}
+	for _, e := range all {
+		if err := l.await(ctx, e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (e *entry) tooLarge() bool { return len(e.line)+maxLink > maxLine }
 
 func (l *Log) enqueue(ctx context.Context, e *entry) error {
 	select {

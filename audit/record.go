@@ -69,6 +69,15 @@ type Record struct {
 	// operator's call to a node that cannot prove its state.
 	RecipientAccount string
 
+	// SharedEventID is a UUID that the record and its Copies have in common. It is
+	// absent when it is empty, and from the record of a refused authorisation.
+	SharedEventID string
+	// Copies are the records of the same call in other accounts' trails. A refused
+	// authorisation has none.
+	Copies []Copy
+	// copied tells that this is the owner's copy.
+	copied bool
+
 	// ServiceEvent tells that the service acted by itself (CloudTrail:
 	// AwsServiceEvent). There is no RequestID, Principal or Source then, and
 	// RecipientAccount is required: the account of what was acted on.
@@ -108,6 +117,9 @@ func (r *Record) AppendJSON(dst []byte) []byte {
 	if account := r.recipient(); account != "" {
 		dst = appendMember(dst, "recipientAccountId", account)
 	}
+	if r.SharedEventID != "" && !r.denied() {
+		dst = appendMember(dst, "sharedEventID", r.SharedEventID)
+	}
 	dst = appendMember(dst, "eventCategory", "Management")
 	if r.ServiceEvent {
 		return append(r.appendDetails(dst), '}')
@@ -144,6 +156,9 @@ func (r *Record) appendIdentity(dst []byte) []byte {
 	if r.ServiceEvent {
 		dst = appendMember(append(dst, '{'), "accountId", r.RecipientAccount)
 		return append(appendMember(dst, "invokedBy", internal), '}')
+	}
+	if r.copied {
+		return r.appendForeigner(dst)
 	}
 	dst = appendMember(append(dst, '{'), "type", string(r.Principal.Type))
 	if r.Principal.Type == kms.PrincipalLocalOperator {

@@ -58,8 +58,8 @@ func (k *AccessKey) owner() string {
 }
 
 // ResetRootCredential gives an account's root user a new access key and deletes
-// every one that it had, so that a lost or disclosed credential ends with it. If
-// the new key's id is taken, the command conflicts.
+// every one that it had, so that a lost or disclosed credential ends with it. A
+// closed account gets none. If the new key's id is taken, the command conflicts.
 type ResetRootCredential struct {
 	Account   string    `cbor:"1,keyasint"`
 	AccessKey AccessKey `cbor:"2,keyasint"`
@@ -83,8 +83,11 @@ func (c ResetRootCredential) check() error {
 }
 
 func resetRootCredential(t *txn, c *ResetRootCredential) (*kms.Error, error) {
-	if t.state.get(tableAccounts, c.Account) == nil {
+	switch a, ok := t.state.get(tableAccounts, c.Account).(*Account); {
+	case !ok:
 		return notFound("The account " + c.Account + " does not exist."), nil
+	case a.Status == StatusClosed:
+		return conflicting("The account " + c.Account + " is closed."), nil
 	}
 	if t.state.get(tableAccessKeys, c.AccessKey.ID) != nil {
 		t.conflict = true
@@ -226,7 +229,7 @@ func (c CreateAccount) check() error {
 
 func createAccount(t *txn, c *CreateAccount) (*kms.Error, error) {
 	if t.state.get(tableAccounts, c.Account.ID) != nil {
-		return alreadyExists("The account " + c.Account.ID + " already exists."), nil
+		return &kms.Error{Code: kms.CodeAlreadyExists, Message: "The account " + c.Account.ID + " already exists."}, nil
 	}
 	if t.state.get(tableAccessKeys, c.AccessKey.ID) != nil {
 		t.conflict = true
@@ -238,8 +241,10 @@ func createAccount(t *txn, c *CreateAccount) (*kms.Error, error) {
 	return nil, nil
 }
 
-// CloseAccount ends an account: nobody of it is let in any more. What it owns stays,
-// so that nothing is lost by mistake. The operator's account cannot be closed.
+// CloseAccount ends an account for good: nobody of it is let in any more, nobody else
+// can use its keys or assume its roles, and its id is never given again. What it owns
+// stays, and what has a date comes due: a key that waits for its deletion is destroyed.
+// Closing it again changes nothing. The operator's account cannot be closed.
 type CloseAccount struct {
 	ID string `cbor:"1,keyasint"`
 }

@@ -342,15 +342,19 @@ func TestAccounts(t *testing.T) {
 	t.Parallel()
 	d := started(t, nil)
 	d.ok(createAccount("777788889999"))
-	d.refused(createAccount("777788889999"), kms.CodeEntityAlreadyExists, "The account 777788889999 already exists.")
+	d.refused(createAccount("777788889999"), kms.CodeAlreadyExists, "The account 777788889999 already exists.")
 	taken := createAccount("777788880000")
 	taken.AccessKey.ID = "AKIAIOSFODNN7EXAMPLE"
 	if r := d.do(taken); !r.Conflict {
 		t.Errorf("a taken access key: got %+v, want a conflict", r)
 	}
 	var ids []string
-	for _, a := range d.View().Accounts() {
+	list, more := d.View().Accounts("", 4)
+	for _, a := range list {
 		ids = append(ids, a.ID+" "+a.Status)
+	}
+	if page, rest := d.View().Accounts("111122223333", 1); more || !rest || len(page) != 1 || page[0].ID != "444455556666" {
+		t.Errorf("a page of one: got %v, %t; after the last one: %t", page, rest, more)
 	}
 	if want := []string{"111122223333 Active", "444455556666 Active", "777788889999 Active"}; !slices.Equal(ids, want) {
 		t.Errorf("accounts: got %v, want %v", ids, want)
@@ -362,6 +366,10 @@ func TestAccounts(t *testing.T) {
 	if a, _ := d.View().Account("777788889999"); a.Status != fsm.StatusClosed {
 		t.Errorf("closed: got %+v", a)
 	}
+	reset := fsm.ResetRootCredential{Account: "777788889999", AccessKey: createAccount("777788889999").AccessKey}
+	reset.AccessKey.ID = "AKIANEW"
+	d.refused(reset, kms.CodeConflict, "The account 777788889999 is closed.")
+	d.refused(createAccount("777788889999"), kms.CodeAlreadyExists, "The account 777788889999 already exists.")
 	u := identity(fsm.KindUser, 1)
 	u.Account = "777788889999"
 	d.refused(create(u), kms.CodeNoSuchEntity, "The account 777788889999 does not exist.")

@@ -162,10 +162,11 @@ func (v *View) AccessKeys(account string, owner kms.PrincipalType, uniqueID stri
 	return cast[*AccessKey](found)
 }
 
-// Accounts returns the accounts in the order of their ids.
-func (v *View) Accounts() []*Account {
-	found, _ := v.page(accountsByID, "", maxListed, "")
-	return cast[*Account](found)
+// Accounts returns up to limit accounts, open and closed, whose ids follow after, in
+// ascending order, and whether more follow.
+func (v *View) Accounts(after string, limit int) ([]*Account, bool) {
+	found, more := v.page(accountsByID, after, limit, "")
+	return cast[*Account](found), more
 }
 
 // Nodes returns the members in the order of their ids.

@@ -15,10 +15,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kmsd/kmsd/fsm"
 	"github.com/kmsd/kmsd/httpapi"
 	"github.com/kmsd/kmsd/iam/sigv4"
 	"github.com/kmsd/kmsd/internal/adminclient"
 	"github.com/kmsd/kmsd/internal/testkit"
+	"github.com/kmsd/kmsd/kms"
 	"github.com/kmsd/kmsd/wire/admin"
 )
 
@@ -63,6 +65,9 @@ func startAdmin(t *testing.T) *adminNode {
 		t.Fatal(err)
 	}
 	n.endpoint = "http://" + public.Addr().String()
+	n.Apply(t, fsm.CreateAccount{Account: fsm.Account{ID: closable, Status: fsm.StatusActive}, AccessKey: fsm.AccessKey{
+		ID: "AKIACLOSABLE", Account: closable, Type: kms.PrincipalRoot, UniqueID: closable, Status: fsm.StatusActive, Secret: []byte("sealed"),
+	}})
 	served := make(chan error, 2)
 	go func() { served <- s.ServeAdmin(local) }()
 	go func() { served <- s.Serve(public) }()
@@ -87,6 +92,9 @@ func (n *adminNode) client(t *testing.T, cfg adminclient.Config) *adminclient.Cl
 	}
 	return c
 }
+
+// closable is an account of startAdmin's nodes that nothing else is done with.
+const closable = "777788889999"
 
 // adminCalls are the calls of the admin API, and which of them need no signature
 // on the socket.
@@ -128,6 +136,20 @@ var adminCalls = []struct {
 			return fmt.Errorf("got %+v", got)
 		}
 		return err
+	}, false},
+	{"CreateAccount", func(ctx context.Context, c *adminclient.Client) error {
+		_, err := c.CreateAccount(ctx, "")
+		return err
+	}, false},
+	{"ListAccounts", func(ctx context.Context, c *adminclient.Client) error {
+		got, err := c.Accounts(ctx)
+		if err == nil && (len(got.Accounts) < 3 || got.Accounts[0].Status != admin.AccountActive) {
+			return fmt.Errorf("got %+v", got)
+		}
+		return err
+	}, false},
+	{"CloseAccount", func(ctx context.Context, c *adminclient.Client) error {
+		return c.CloseAccount(ctx, closable)
 	}, false},
 	{"ResetRootCredential", func(ctx context.Context, c *adminclient.Client) error {
 		_, err := c.ResetRootCredential(ctx, testkit.OtherAccount)
@@ -240,6 +262,7 @@ var adminPaths = []struct {
 	{"GET", "/v1/status", true, ""}, {"GET", "/v1/members", true, ""}, {"POST", "/v1/tokens", false, ""}, {"POST", "/v1/leave", true, ""},
 	{"DELETE", "/v1/members/" + testkit.OtherMemberID, false, ""}, {"POST", "/v1/accounts/" + testkit.OtherAccount + "/root-credential", true, ""},
 	{"GET", "/v1/config", false, ""}, {"PUT", "/v1/config", false, ""}, {"POST", "/v1/explain", false, `{"principal":"111122223333","action":"kms:ListKeys","resource":"*"}`},
+	{"POST", "/v1/accounts", false, ""}, {"GET", "/v1/accounts", false, ""}, {"DELETE", "/v1/accounts/" + testkit.OtherAccount, false, ""},
 }
 
 // Without a signature: nothing over the network, the local calls on the socket.
@@ -318,6 +341,12 @@ func TestAdminInput(t *testing.T) {
 		{"POST", "/v1/accounts/1/root-credential", ``, "ValidationException"},
 		{"POST", "/v1/accounts/%22%7D/root-credential", ``, "ValidationException"},
 		{"POST", "/v1/accounts/true/root-credential", ``, "SerializationException"},
+		{"GET", "/v1/accounts?marker=111122223333", ``, "MissingAuthenticationTokenException"},
+		{"GET", "/v1/accounts?marker=1", ``, "ValidationException"},
+		{"GET", "/v1/accounts?Marker=1", ``, "SerializationException"},
+		{"POST", "/v1/accounts", `{"accountId":""}`, "ValidationException"},
+		{"DELETE", "/v1/accounts/1", ``, "ValidationException"},
+		{"DELETE", "/v1/accounts", ``, "<UnknownOperationException/>"},
 		{"DELETE", member + "?force=false", ``, "MissingAuthenticationTokenException"},
 		{"PUT", "/v1/leave", ``, "<UnknownOperationException/>"},
 		{"POST", "/v1/leave/", ``, "UnknownOperationException"},

@@ -39,6 +39,8 @@ type Session struct {
 	Tags []SessionTag
 	// SourceIdentity is who stands behind the session, if it was said.
 	SourceIdentity string
+	// From are the other accounts whose principals assumed the roles that led here.
+	From []string
 }
 
 // SessionTag is a tag of a session.

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/base32"
 	"encoding/base64"
+	"math/big"
 )
 
 // NewAccessKey draws an access key in AWS's form: the prefix (AKIA for long-term
@@ -15,6 +16,17 @@ func NewAccessKey(prefix string) (id, secret string) {
 	rand.Read(forID[:])
 	rand.Read(forSecret[:])
 	return prefix + base32.StdEncoding.EncodeToString(forID[:]), base64.StdEncoding.EncodeToString(forSecret[:])
+}
+
+// NewAccountID draws an account's id, 12 digits. It does not begin with 0, because
+// tools take such ids for numbers.
+func NewAccountID() string {
+	const least, span = 100_000_000_000, 900_000_000_000
+	n, err := rand.Int(rand.Reader, big.NewInt(span))
+	if err != nil {
+		panic("kmsd: the operating system's random numbers: " + err.Error())
+	}
+	return n.Add(n, big.NewInt(least)).String()
 }
 
 // NewUniqueID draws the unique id of a user (AIDA), group (AGPA), role (AROA) or

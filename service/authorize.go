@@ -11,10 +11,11 @@ import (
 // does not exist.
 const foreign = "because the resource does not exist in this Region, no resource-based policies allow access, or a resource-based policy explicitly denies access"
 
-// authorizeKey decides one action on one key.
+// authorizeKey decides one action on one key. The keys of a closed account are as if
+// they did not exist: nobody of it is let in, and nobody else may use them.
 func (s *Service) authorizeKey(r *Request, rule *keyRule, key *Key, in any) error {
 	switch {
-	case key.Key == nil, rule.listed && key.Account != r.Principal.Account:
+	case key.Key == nil, key.Account != r.Principal.Account && (rule.listed || !accountActive(r.View, key.Account)):
 		return r.denied(rule, key, foreign)
 	case rule.listed:
 		return nil

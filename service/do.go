@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/kmsd/kmsd/audit"
@@ -25,7 +26,8 @@ import (
 //  8. dry runs end here
 //  9. propose (leader)
 //  10. the gate: what the answer rests on is what every node serves
-//  11. the audit record, then the answer
+//  11. the audit record, with its copies for the owners of other accounts' keys; then
+//     the answer
 //
 // Steps 3 to 9 happen on the node that executes the call, which also records it:
 // reads where they were received, writes on the leader. The receiver of a write
@@ -82,6 +84,7 @@ func (s *Service) read(ctx context.Context, r *Request, in any) ([]byte, error) 
 	if err != nil {
 		return nil, s.refuse(ctx, r, err)
 	}
+	r.share()
 	if err := s.trail.Append(ctx, &r.Record); err != nil {
 		return nil, s.unrecorded(ctx, r, nil, err)
 	}
@@ -231,6 +234,22 @@ func (r *Request) recordKey(key *Key) {
 	r.Record.Resources = append(r.Record.Resources, audit.Resource{Account: key.Account, ARN: key.ARN})
 }
 
+// share gives the owners of other accounts' keys their copies of the record. Calling it
+// again changes nothing. Whether copies are written is the record's business: those of
+// a call that authorisation refused are not.
+func (r *Request) share() {
+	for i := range r.Record.Resources {
+		owner := r.Record.Resources[i].Account
+		if owner == r.Principal.Account || slices.ContainsFunc(r.Record.Copies, func(c audit.Copy) bool { return c.Account == owner }) {
+			continue
+		}
+		if r.Record.SharedEventID == "" {
+			r.Record.SharedEventID = NewUUID()
+		}
+		r.Record.Copies = append(r.Record.Copies, audit.Copy{EventID: NewUUID(), Account: owner})
+	}
+}
+
 // settle is the gate.
 func (s *Service) settle(ctx context.Context, r *Request) error {
 	if r.View == nil {
@@ -249,6 +268,7 @@ func (s *Service) refuse(ctx context.Context, r *Request, err error) error {
 		}
 	}
 	r.Record.Err = s.answer(r.Call, err)
+	r.share()
 	if appendErr := s.trail.Append(ctx, &r.Record); appendErr != nil {
 		return s.unrecorded(ctx, r, err, appendErr)
 	}

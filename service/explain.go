@@ -218,7 +218,7 @@ func (x *explainer) onKey() error {
 	switch {
 	case key.Key == nil && key.Alias != "":
 		return aliasNotFound(x.out.Resource)
-	case key.Key == nil:
+	case key.Key == nil, !accountActive(r.View, key.Account):
 		return keyNotFound(x.out.Resource)
 	}
 	decision, err := r.service.decideKey(r, &rule, &key, nil)

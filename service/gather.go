@@ -20,7 +20,7 @@ const usageEvery = time.Minute
 const handOverTimeout = time.Second
 
 // countUse notes a successful call for the keys that it used: those of which it
-// needs a usage. One audit record tells of all of them, and so they have one event.
+// needs a usage. Each shows the event in its owner's trail.
 func (s *Service) countUse(r *Request) {
 	var u *use
 	for i := range r.row.keys {
@@ -28,8 +28,8 @@ func (s *Service) countUse(r *Request) {
 		if r.row.keys[i].usage == "" || key == nil {
 			continue
 		}
-		if u == nil {
-			u = &use{operation: r.row.Name, time: r.Record.Time, eventID: r.Record.EventID, requestID: r.RequestID}
+		if event := r.Record.EventIn(key.Account); u == nil || u.eventID != event {
+			u = &use{operation: r.row.Name, time: r.Record.Time, eventID: event, requestID: r.RequestID}
 		}
 		s.usage.note(usedKey(key.Region, key.ID), u)
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"errors"
+	"slices"
 
 	"github.com/fxamacker/cbor/v2"
 
@@ -38,6 +39,9 @@ type Token struct {
 	SourceIdentity string           `cbor:"13,keyasint,omitempty"`
 	// Epoch counts the backups that were loaded before: loading one ends all sessions.
 	Epoch uint64 `cbor:"14,keyasint,omitempty"`
+	// From are the other accounts whose principals assumed the roles that led here.
+	// The session ends with any of them.
+	From []string `cbor:"15,keyasint,omitempty"`
 }
 
 // maxToken bounds a session token as text, in bytes: an inline policy and its company
@@ -93,18 +97,21 @@ func (s *Service) openToken(accessKeyID string, token kms.SessionToken) (*Token,
 }
 
 // principal returns whom the token authenticates, if all that it hangs on is still
-// there: the account, the role or the user, the access key that asked for it, and the
+// there: the accounts, the role or the user, the access key that asked for it, and the
 // state that it was made in.
 func (t *Token) principal(view *fsm.View) (kms.Principal, bool) {
 	if meta := view.Meta(); meta == nil || meta.RestoreEpoch != t.Epoch {
 		return kms.Principal{}, false
 	}
 	p := kms.Principal{Type: t.Type, Account: t.Account, AccessKeyID: t.AccessKeyID, UniqueID: t.Subject}
-	p.Session = &kms.Session{Issued: t.Issued, Policies: t.Policies, PolicyARNs: t.PolicyARNs, Tags: t.Tags, SourceIdentity: t.SourceIdentity}
+	p.Session = &kms.Session{Issued: t.Issued, Policies: t.Policies, PolicyARNs: t.PolicyARNs, Tags: t.Tags, SourceIdentity: t.SourceIdentity, From: t.From}
 	if t.By != "" {
 		_, by, ok := activeKey(view, t.By)
 		p.ARN = by.ARN
 		return p, ok && by.UniqueID == t.Subject && by.Type == t.Type
+	}
+	if slices.ContainsFunc(t.From, func(account string) bool { return !accountActive(view, account) }) {
+		return kms.Principal{}, false
 	}
 	role, ok := view.Identity(t.Subject)
 	if !ok || t.Type != kms.PrincipalAssumedRole || !accountActive(view, t.Account) {

@@ -69,6 +69,11 @@ func TestSessionsEnd(t *testing.T) {
 	}
 
 	mine := s.NewIdentity(t, fsm.KindRole, testkit.Account, "App", allowAll)
+	foreign := roleToken(mine)
+	foreign.From = []string{testkit.OtherAccount}
+	if s.Known(t, issue(t, s, foreign)) {
+		t.Error("the session outlives the account that it came from")
+	}
 	who = issue(t, s, roleToken(mine))
 	if !s.Known(t, who) {
 		t.Error("the session is not known")

@@ -115,6 +115,7 @@ func (s *Service) plan(ctx context.Context, r *Request, in any) (fsm.Args, outpu
 
 // propose replicates the command and answers what became of it.
 func (s *Service) propose(ctx context.Context, r *Request, args fsm.Args, out output) ([]byte, uint64, error) {
+	r.share()
 	meta := fsm.Meta{Time: r.Now, RequestID: r.RequestID, Reads: r.View.Reads()}
 	result, index, err := s.commit(ctx, r.reqKey, meta, &r.Record, args)
 	if errors.Is(err, fsm.ErrTooLarge) {
@@ -178,6 +179,7 @@ func (s *Service) record(ctx context.Context, record *audit.Record, index uint64
 // fails here, the outcome stays open for the caller: something was done.
 func (s *Service) repeat(ctx context.Context, r *Request, once *fsm.Once) ([]byte, uint64, error) {
 	r.Record.ResponseElements, r.Record.Additional, r.Record.Resources = audit.Params{}, audit.Params{}, nil
+	r.Record.SharedEventID, r.Record.Copies = "", nil
 	if r.View.Index() < once.Index {
 		view, err := s.cluster.View(ctx)
 		if err != nil {

@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
-	"math/big"
 	"path/filepath"
 	"strings"
 	"time"
@@ -19,6 +17,7 @@ import (
 	"github.com/kmsd/kmsd/internal/durable"
 	"github.com/kmsd/kmsd/internal/failpoint"
 	"github.com/kmsd/kmsd/kms"
+	"github.com/kmsd/kmsd/service"
 )
 
 // initCmd is "kmsd init". It runs once, on the first node, while no server runs.
@@ -83,7 +82,7 @@ func (c *initCmd) found(ctx context.Context, std *streams) error {
 		CAFile: filepath.Join(c.Config.Data, caFileName),
 	}
 	if out.Account == "" {
-		out.Account = newAccount()
+		out.Account = service.NewAccountID()
 	}
 	var ca []byte
 	_, err = cluster.Init(ctx, cluster.InitConfig{
@@ -122,17 +121,6 @@ func (c *initCmd) announce(std *streams, f *founding) error {
 	}
 	announced.Hit("")
 	return nil
-}
-
-// newAccount draws an account's id. It does not begin with 0, because tools take
-// such ids for numbers.
-func newAccount() string {
-	const least, span = 100_000_000_000, 900_000_000_000
-	n, err := rand.Int(rand.Reader, big.NewInt(span))
-	if err != nil {
-		panic("kmsd: the operating system's random numbers: " + err.Error())
-	}
-	return n.Add(n, big.NewInt(least)).String()
 }
 
 // show prints the founding for people.

@@ -29,7 +29,8 @@ type cli struct {
 	Token          tokenCmd          `cmd:"" help:"Make join tokens."`
 	Leave          leaveCmd          `cmd:"" help:"Make a node leave the cluster for good. Stopping a server is not leaving."`
 	RemovePeer     removePeerCmd     `cmd:"" help:"Remove a dead member for good."`
-	RootCredential rootCredentialCmd `cmd:"" help:"Replace root credentials."`
+	RootCredential rootCredentialCmd `cmd:"" help:"Replace the operator account's root credential."`
+	Account        accountCmd        `cmd:"" help:"Make, list and close accounts; replace their root credentials."`
 	CA             caCmd             `cmd:"" name:"ca" help:"Print the API CA, for AWS_CA_BUNDLE."`
 	Config         configCmd         `cmd:"" help:"Check a node's configuration; read and change the cluster's settings."`
 	Explain        explainCmd        `cmd:"" help:"Tell why a call is allowed or refused, and by which statement. The exit code is 0 for either."`

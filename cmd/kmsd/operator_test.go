@@ -92,7 +92,7 @@ func TestOperatorCommands(t *testing.T) {
 	n.want(exitUsage, "", `(?s)Node `+uuid+` leaves cluster `+uuid+` for good: .*Go on\? Type yes: kmsd: not confirmed, nothing was done: .*\n`, "leave")
 	n.want(exitUsage, "", `(?s)Member x is removed for good.*not confirmed.*\n`, "remove-peer", "x")
 	n.want(exitRefused, "", `kmsd: ValidationException: .*\n`, "remove-peer", "x", "--yes")
-	n.want(exitRefused, "", `kmsd: NotFoundException: .*\n`, "root-credential", "reset", "--account=000000000000", "--yes")
+	n.want(exitRefused, "", `kmsd: NotFoundException: .*\n`, "account", "reset-root", "000000000000", "--yes")
 	n.resetRoot()
 }
 
@@ -100,9 +100,9 @@ func TestOperatorCommands(t *testing.T) {
 func (n *testNode) resetRoot() {
 	n.t.Helper()
 	old := n.kms()
-	n.want(exitUsage, "", `(?s)All access keys of the root user .* end at once\..*not confirmed.*\n`, "root-credential", "reset", "--account", n.founded.Account)
+	n.want(exitUsage, "", `(?s)All access keys of the root user .* end at once\..*not confirmed.*\n`, "account", "reset-root", n.founded.Account)
 	n.t.Setenv("AWS_ACCESS_KEY_ID", "") // the socket needs none
-	got := n.want(exitOK, `(?s).*`, "", "root-credential", "reset", "--account", n.founded.Account, "--yes", "--json")
+	got := n.want(exitOK, `(?s).*`, "", "account", "reset-root", n.founded.Account, "--yes", "--json")
 	var key struct{ AccountID, AccessKeyID, SecretAccessKey string }
 	if err := json.Unmarshal([]byte(got.out), &key); err != nil || key.AccountID != n.founded.Account {
 		n.t.Fatalf("%q: %v", got.out, err)
@@ -114,7 +114,7 @@ func (n *testNode) resetRoot() {
 	if _, err := old.ListKeys(n.t.Context(), &awskms.ListKeysInput{}); outcomeOf(err) != denied {
 		n.t.Errorf("the old credential: %v", err)
 	}
-	// Without --account it is the operator account's, in the question as well.
+	// The operator account needs no name, in the question as well.
 	n.want(exitUsage, "", `(?s)All access keys of the root user of account `+n.founded.Account+` end at once\..*\n`, "root-credential", "reset")
 	n.want(exitOK, `Account +`+n.founded.Account+`\nAccess key id +AKIA[A-Z2-7]{16}\nSecret access key +[A-Za-z0-9+/]{40}\n`, "",
 		"root-credential", "reset", "--yes")
@@ -196,7 +196,12 @@ func TestOperatorUsage(t *testing.T) {
 	n.want(exitUsage, "", "kmsd: token create: --ttl must be whole seconds between 1s and 24h\n", "token", "create", "--ttl=25h")
 	n.want(exitUsage, "", "kmsd: token create: --ttl must be whole seconds between 1s and 24h\n", "token", "create", "--ttl=1500ms")
 	n.want(exitUsage, "", "kmsd: token create: --uses must be between 1 and 100\n", "token", "create", "--uses=101")
-	n.want(exitUsage, "", "kmsd: root-credential reset: --account must be 12 digits\n", "root-credential", "reset", "--account=1")
+	n.want(exitUsage, "", "kmsd: account create: --account-id must be 12 digits\n", "account", "create", "--account-id=1")
+	for _, op := range []string{"close", "reset-root"} {
+		for _, id := range []string{"", "1", "11112222333x"} {
+			n.want(exitUsage, "", "kmsd: account "+op+".*: the account's id must be 12 digits\n", "account", op, id)
+		}
+	}
 	n.want(exitFailed, "", none, "root-credential", "reset")
 	n.want(exitUsage, "", `kmsd: expected "<id>"\n`, "remove-peer")
 	n.want(exitFailed, "", "kmsd: the endpoint must look like .*\n", "members", "--endpoint", "kms.example.com")
@@ -227,7 +232,7 @@ func TestResetWithoutAStateToLookInto(t *testing.T) {
 	n := newTestNode(t, "")
 	t.Setenv("AWS_ACCESS_KEY_ID", "AKIAAAAAAAAAAAAAAAAA")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "secret")
-	n.want(exitFailed, "", "kmsd: the node does not know the operator account yet: give --account\n", "root-credential", "reset", "--yes", "--endpoint", stateless.URL)
+	n.want(exitFailed, "", "kmsd: the node does not know the operator account yet\n", "root-credential", "reset", "--yes", "--endpoint", stateless.URL)
 }
 
 func TestConfirmation(t *testing.T) {

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/kmsd/kmsd/internal/adminclient"
-	"github.com/kmsd/kmsd/kms"
 	"github.com/kmsd/kmsd/wire"
 	"github.com/kmsd/kmsd/wire/admin"
 )
@@ -68,24 +67,15 @@ func (c *tokenCreateCmd) Run(ctx context.Context, std *streams) error {
 	return err
 }
 
-// rootCredentialCmd groups what is about root credentials.
+// rootCredentialCmd groups what is about the operator account's root credential.
 type rootCredentialCmd struct {
-	Reset rootResetCmd `cmd:"" help:"Give an account's root user a new access key; the old ones end."`
+	Reset rootResetCmd `cmd:"" help:"Give the operator account's root user a new access key; the old ones end. For other accounts: kmsd account reset-root."`
 }
 
 // rootResetCmd is "kmsd root-credential reset".
 type rootResetCmd struct {
 	operator
 	confirmation
-	Account string `placeholder:"ID" help:"The account: 12 digits. Default: the operator account."`
-}
-
-// Validate holds the form of the account.
-func (c *rootResetCmd) Validate() error {
-	if c.Account != "" && !kms.ValidAccount(c.Account) {
-		return errors.New("--account must be 12 digits")
-	}
-	return nil
 }
 
 // Run resets the credential and prints the new one.
@@ -94,32 +84,18 @@ func (c *rootResetCmd) Run(ctx context.Context, std *streams) error {
 	if err != nil {
 		return err
 	}
-	if c.Account == "" {
-		if c.Account, err = operatorAccount(ctx, client); err != nil {
-			return c.outcome(err)
-		}
-	}
-	if err := c.ask(std, "All access keys of the root user of account "+c.Account+" end at once."); err != nil {
-		return err
-	}
-	key, err := client.ResetRootCredential(ctx, c.Account)
+	account, err := operatorAccount(ctx, client)
 	if err != nil {
 		return c.outcome(err)
 	}
-	if c.JSON {
-		return c.answer(std, key)
-	}
-	return std.table(
-		[]string{"Account", key.AccountID}, []string{"Access key id", key.AccessKeyID},
-		[]string{"Secret access key", string(key.SecretAccessKey)},
-	)
+	return c.resetRoot(ctx, std, client, &c.confirmation, account)
 }
 
 // operatorAccount asks the node for the operator account.
 func operatorAccount(ctx context.Context, client *adminclient.Client) (string, error) {
 	s, err := client.Status(ctx)
 	if err == nil && s.OperatorAccount == "" {
-		err = errors.New("the node does not know the operator account yet: give --account")
+		err = errors.New("the node does not know the operator account yet")
 	}
 	if err != nil {
 		return "", err

@@ -167,8 +167,8 @@ func (c *Client) RemoveMember(ctx context.Context, memberID string, force bool) 
 
 // ResetRootCredential gives an account's root user a new access key, and ends the
 // old ones. The secret is shown as a token is.
-func (c *Client) ResetRootCredential(ctx context.Context, accountID string) (*admin.ResetRootCredentialResponse, error) {
-	out := new(admin.ResetRootCredentialResponse)
+func (c *Client) ResetRootCredential(ctx context.Context, accountID string) (*admin.RootCredential, error) {
+	out := new(admin.RootCredential)
 	return out, c.do(ctx, call{
 		method: http.MethodPost, path: "/v1/accounts/", segment: accountID, rest: "/root-credential", local: true, changes: true,
 	}, out)

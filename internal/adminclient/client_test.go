@@ -61,6 +61,16 @@ var calls = []struct {
 		_, err := c.ResetRootCredential(ctx, account)
 		return err
 	}, "POST /v1/accounts/" + account + "/root-credential", "", true, false, true},
+	{"create an account", func(ctx context.Context, c *adminclient.Client) error {
+		_, err := c.CreateAccount(ctx, account)
+		return err
+	},
+		"POST /v1/accounts", `{"accountId":"` + account + `"}`, false, false, true},
+	{"create any account", func(ctx context.Context, c *adminclient.Client) error { _, err := c.CreateAccount(ctx, ""); return err },
+		"POST /v1/accounts", `{}`, false, false, true},
+	{"accounts", func(ctx context.Context, c *adminclient.Client) error { _, err := c.Accounts(ctx); return err }, "GET /v1/accounts", "", false, false, false},
+	{"close an account", func(ctx context.Context, c *adminclient.Client) error { return c.CloseAccount(ctx, account) },
+		"DELETE /v1/accounts/" + account, "", false, false, true},
 	{"settings", func(ctx context.Context, c *adminclient.Client) error { _, err := c.Config(ctx); return err }, "GET /v1/config", "", false, false, false},
 	{"set", func(ctx context.Context, c *adminclient.Client) error {
 		keys, throttle := 7, "custom"
@@ -268,5 +278,21 @@ func TestConfig(t *testing.T) {
 	}
 	for _, cfg := range []adminclient.Config{{Socket: "s"}, {Endpoint: "https://h:9400"}, {Endpoint: "http://[::1]:9400/"}} {
 		newClient(t, cfg)
+	}
+}
+
+// Accounts come by pages, and Accounts gets them all.
+func TestAccountsByPages(t *testing.T) {
+	t.Parallel()
+	pages := map[string]string{
+		"":             `{"accounts":[{"accountId":"111111111111","status":"Active","created":"2026-11-24T12:00:00Z"}],"nextMarker":"111111111111"}`,
+		"111111111111": `{"accounts":[{"accountId":"222222222222","status":"Closed","created":"2026-11-24T12:00:00Z"}]}`,
+	}
+	_, endpoint := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, pages[r.URL.Query().Get("marker")])
+	})
+	got, err := newClient(t, adminclient.Config{Endpoint: endpoint, Credentials: credentials}).Accounts(t.Context())
+	if err != nil || len(got.Accounts) != 2 || got.Accounts[0].AccountID != "111111111111" || got.Accounts[1].Status != "Closed" || got.NextMarker != "" {
+		t.Errorf("got %+v, %v", got, err)
 	}
 }

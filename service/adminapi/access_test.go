@@ -27,14 +27,17 @@ func TestRows(t *testing.T) {
 		if slices.Contains(public, r.Name) {
 			actions = nil
 		}
-		write := slices.Contains([]string{"CreateJoinToken", "ResetRootCredential", "SetConfig"}, r.Name)
-		if r.Service != "kmsd" || r.Open || r.Once || r.CrossAccount || r.Write != write || r.Public != (actions == nil) ||
+		write := slices.Contains([]string{"CreateAccount", "CloseAccount", "CreateJoinToken", "ResetRootCredential", "SetConfig"}, r.Name)
+		if r.Service != "kmsd" || r.Open || r.Once != (r.Name == "CreateAccount") || r.CrossAccount || r.Write != write || r.Public != (actions == nil) ||
 			r.Local != slices.Contains(local, r.Name) || !slices.Equal(r.Actions(), actions) {
 			t.Errorf("got the row %+v", r)
 		}
 	}
 	slices.Sort(got)
-	wantSame(t, got, []string{"CreateJoinToken", "Explain", "GetAuthority", "GetConfig", "GetStatus", "LeaveCluster", "ListMembers", "RemoveMember", "ResetRootCredential", "SetConfig"})
+	for _, name := range got {
+		bodyOf(t, name) // no row without the tests that go through bodies
+	}
+	wantSame(t, got, []string{"CloseAccount", "CreateAccount", "CreateJoinToken", "Explain", "GetAuthority", "GetConfig", "GetStatus", "LeaveCluster", "ListAccounts", "ListMembers", "RemoveMember", "ResetRootCredential", "SetConfig"})
 }
 
 // start returns a Solo whose cluster has an authority.
@@ -49,32 +52,69 @@ func start(t *testing.T) *testkit.Solo {
 	return s
 }
 
-// The root user of the operator account may do everything, that of another account
-// nothing but what anybody may.
+// bodyOf returns a good request for an operation.
+func bodyOf(t *testing.T, op string) string {
+	t.Helper()
+	i := slices.IndexFunc(bodies, func(b struct{ op, body string }) bool { return b.op == op })
+	if i < 0 {
+		t.Fatalf("bodies has no request for %s", op)
+	}
+	return bodies[i].body
+}
+
+// The root user of the operator account may do everything; nobody of another account
+// anything but what anybody may, whatever its policies say.
 func TestAccounts(t *testing.T) {
 	t.Parallel()
-	for _, call := range bodies {
-		t.Run(call.op, func(t *testing.T) {
+	const their = "arn:aws:iam::444455556666:"
+	for _, row := range adminapi.Rows(adminapi.Config{}) {
+		t.Run(row.Name, func(t *testing.T) {
 			t.Parallel()
-			s := start(t)
-			wantOK(t, s.Admin(t, testkit.Root, call.op, call.body))
+			body := bodyOf(t, row.Name)
+			wantOK(t, start(t).Admin(t, testkit.Root, row.Name, body))
 
-			s = start(t)
-			before := s.Machine.Digest()
-			a := s.Admin(t, testkit.Other, call.op, call.body)
-			if slices.Contains(public, call.op) {
-				wantOK(t, a)
-				return
-			}
-			wantRefusal(t, a, "AccessDeniedException", "User: arn:aws:iam::444455556666:root is not authorized to perform: kmsd:"+call.op+
-				" on resource: "+cluster+" because no identity-based policy allows the kmsd:"+call.op+" action")
-			if done := s.Member.Done(); len(done) != 0 || s.Machine.Digest() != before {
-				t.Errorf("the refused call did something: %q", done)
-			}
-			if got := s.Record(t, a)["errorCode"]; got != "AccessDenied" {
-				t.Errorf("recorded as %v", got)
-			}
+			s := start(t)
+			user, _ := s.NewUser(t, testkit.OtherAccount, "user", everything)
+			admin, id := s.NewUser(t, testkit.OtherAccount, "admin")
+			s.Change(t, id, func(i *fsm.Identity) { i.Attached = []string{"arn:aws:iam::aws:policy/AdministratorAccess"} })
+			// Coming from the operator account helps no session.
+			operator, _ := s.NewUser(t, testkit.Account, "operator", everything)
+			s.SetTrust(t, s.NewIdentity(t, fsm.KindRole, testkit.OtherAccount, "App", everything).ID, trustsAll)
+			const session = "arn:aws:sts::444455556666:assumed-role/App/ci"
+			wantOutside(t, s, testkit.Other, their+"root", row.Name, body)
+			wantOutside(t, s, user, their+"user/user", row.Name, body)
+			wantOutside(t, s, admin, their+"user/admin", row.Name, body)
+			wantOutside(t, s, assume(t, s, user, their+"role/App"), session, row.Name, body)
+			wantOutside(t, s, assume(t, s, operator, their+"role/App"), session, row.Name, body)
 		})
+	}
+}
+
+const (
+	// everything is a policy that allows every action on every resource.
+	everything = `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"*","Resource":"*"}}`
+	// trustsAll is a trust policy that lets everybody assume the role.
+	trustsAll = `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Principal":"*","Action":"sts:AssumeRole"}}`
+)
+
+// wantOutside checks that a caller may not do a call that is not public, that nothing was
+// done and that the refusal is recorded.
+func wantOutside(t *testing.T, s *testkit.Solo, who testkit.Caller, arn, op, body string) {
+	t.Helper()
+	before := s.Machine.Digest()
+	a := s.Admin(t, who, op, body)
+	if slices.Contains(public, op) {
+		wantOK(t, a)
+		return
+	}
+	wantRefusal(t, a, "AccessDeniedException", "User: "+arn+" is not authorized to perform: kmsd:"+op+
+		" on resource: "+cluster+" because no identity-based policy allows the kmsd:"+op+" action")
+	if done := s.Member.Done(); len(done) != 0 || s.Machine.Digest() != before {
+		t.Errorf("the refused call did something: %q", done)
+	}
+	record := s.Record(t, a)
+	if record["errorCode"] != "AccessDenied" || record["recipientAccountId"] != testkit.OtherAccount {
+		t.Errorf("recorded as %v", record)
 	}
 }
 

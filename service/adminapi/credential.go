@@ -13,25 +13,19 @@ import (
 
 // resetRootCredential gives an account's root user a new access key. The command
 // deletes the old ones, perhaps also the one that signed this call.
-func (a *api) resetRootCredential(_ context.Context, r *service.Request, in *wire.ResetRootCredentialRequest) (fsm.Args, *wire.ResetRootCredentialResponse, error) {
-	if _, ok := r.View.Account(in.AccountID); !ok {
-		return nil, nil, &kms.Error{Code: kms.CodeNotFound, Message: "The account " + in.AccountID + " does not exist."}
+func (a *api) resetRootCredential(_ context.Context, r *service.Request, in *wire.ResetRootCredentialRequest) (fsm.Args, *wire.RootCredential, error) {
+	switch account, ok := r.View.Account(in.AccountID); {
+	case !ok:
+		return nil, nil, noSuchAccount(in.AccountID)
+	case account.Status == fsm.StatusClosed:
+		return nil, nil, &kms.Error{Code: kms.CodeConflict, Message: "The account " + in.AccountID + " is closed."}
 	}
-	id, secret := service.NewAccessKey("AKIA")
-	sealed, term, err := a.seal(id, secret)
+	key, out, err := a.newRootKey(in.AccountID, r.Now)
 	if err != nil {
-		return nil, nil, fmt.Errorf("sealing a new credential: %w", err)
+		return nil, nil, err
 	}
-	r.Record.ResponseElements.String("accessKeyId", id)
-	return fsm.ResetRootCredential{
-			Account: in.AccountID,
-			AccessKey: fsm.AccessKey{
-				ID: id, Account: in.AccountID, Type: kms.PrincipalRoot, UniqueID: in.AccountID,
-				Status: fsm.StatusActive, Created: r.Now, SecretTerm: term, Secret: sealed,
-			},
-		}, &wire.ResetRootCredentialResponse{
-			AccountID: in.AccountID, AccessKeyID: id, SecretAccessKey: runtime.SensitiveString(secret),
-		}, nil
+	recordRootKey(r, &key)
+	return fsm.ResetRootCredential{Account: in.AccountID, AccessKey: key}, out, nil
 }
 
 // seal seals an access key's secret and tells under which term, also when the
@@ -48,7 +42,7 @@ func (a *api) seal(id, secret string) (sealed []byte, term uint32, err error) {
 
 // repeatRootCredential renders the reply that was lost between nodes from the
 // record: the secret is sealed there.
-func (a *api) repeatRootCredential(r *service.Request, once *fsm.Once) (*wire.ResetRootCredentialResponse, error) {
+func (a *api) repeatRootCredential(r *service.Request, once *fsm.Once) (*wire.RootCredential, error) {
 	key, ok := r.View.AccessKey(made(once))
 	if !ok {
 		return nil, &kms.Error{Code: kms.CodeConflict, Message: "The credential was replaced by a later reset."}
@@ -57,8 +51,8 @@ func (a *api) repeatRootCredential(r *service.Request, once *fsm.Once) (*wire.Re
 	if err != nil {
 		return nil, fmt.Errorf("opening the new credential: %w", err)
 	}
-	r.Record.ResponseElements.String("accessKeyId", key.ID)
-	return &wire.ResetRootCredentialResponse{
+	recordRootKey(r, key)
+	return &wire.RootCredential{
 		AccountID: key.Account, AccessKeyID: key.ID, SecretAccessKey: runtime.SensitiveString(secret),
 	}, nil
 }

@@ -345,7 +345,9 @@ func TestExplainRefuses(t *testing.T) {
 			t.Errorf("%s %s %s:\ngot  %v %s\nwant %s", tt.principal, tt.action, tt.resource, a.Refusal, a.Raw, tt.want)
 		}
 	}
+	theirs := s.Call(t, testkit.Other, "CreateKey", obj{}).Body["KeyMetadata"].(obj)["Arn"].(string)
 	s.Apply(t, fsm.CloseAccount{ID: testkit.OtherAccount})
+	wantRefusal(t, s.Admin(t, testkit.Root, "Explain", ask(rootLets, "kms:Decrypt", theirs, nil)), "NotFoundException", "Key '"+theirs+"' does not exist")
 	wantRefusal(t, s.Admin(t, testkit.Root, "Explain", ask(otherLets, "kms:ListKeys", "*", nil)), "ValidationException",
 		"The account 444455556666 is closed: none of its principals may call.")
 }

@@ -11,7 +11,7 @@ import (
 )
 
 // The whole records, typed by hand: members of the caller, of the call and of the
-// answer. $TOKEN and $KEY stand for the id that the call made.
+// answer. $TOKEN, $KEY and $ACCOUNT stand for the ids that the call made.
 func TestRecords(t *testing.T) {
 	t.Parallel()
 	const (
@@ -38,14 +38,19 @@ func TestRecords(t *testing.T) {
 			`{"throttle":"custom","rates":{"GetParametersForImport":"0.25","symmetric":"10000"}}`, `null`, false, false},
 		{"Explain", `{"principal":"arn:aws:iam::111122223333:root","action":"kms:ListKeys","resource":"*","context":{"kms:EncryptionContext:b":["canary"],"aws:SourceIp":["canary"]}}`,
 			`{"principalArn":"arn:aws:iam::111122223333:root","action":"kms:ListKeys","resource":"*","contextKeys":["aws:SourceIp","kms:EncryptionContext:b"]}`, `null`, true, false},
-		{"ResetRootCredential", `{"accountId":"444455556666"}`, `{"accountId":"444455556666"}`, `{"accessKeyId":"$KEY"}`, false, true},
+		{"ResetRootCredential", `{"accountId":"444455556666"}`, `{"accountId":"444455556666"}`, `{"accountId":"444455556666","accessKeyId":"$KEY"}`, false, true},
+		{"CreateAccount", ``, `null`, `{"accountId":"$ACCOUNT","accessKeyId":"$KEY"}`, false, false},
+		{"CreateAccount", `{"accountId":"000000000042"}`, `{"accountId":"000000000042"}`, `{"accountId":"000000000042","accessKeyId":"$KEY"}`, false, false},
+		{"ListAccounts", ``, `null`, `null`, true, false},
+		{"ListAccounts", `{"marker":"111122223333"}`, `{"marker":"111122223333"}`, `null`, true, false},
+		{"CloseAccount", `{"accountId":"444455556666"}`, `{"accountId":"444455556666"}`, `null`, false, false},
 	} {
 		s := start(t)
 		check := func(a testkit.Answer, caller string) {
 			t.Helper()
 			wantOK(t, a)
 			response := c.response
-			for name, member := range map[string]string{"$TOKEN": "tokenId", "$KEY": "accessKeyId"} {
+			for name, member := range map[string]string{"$TOKEN": "tokenId", "$KEY": "accessKeyId", "$ACCOUNT": "accountId"} {
 				if id, ok := a.Body[member].(string); ok {
 					response = strings.ReplaceAll(response, name, id)
 				}

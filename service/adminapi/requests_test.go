@@ -51,6 +51,12 @@ func TestMalformedBodies(t *testing.T) {
 		refusal{"RemoveMember", `{"memberId":"` + testkit.MemberID + `"}`, "NotFoundException", "The member " + testkit.MemberID + " does not exist."},
 		refusal{"ResetRootCredential", `{}`, "ValidationException",
 			one("Value null at 'accountId' failed to satisfy constraint: Member must not be null")},
+		refusal{"CloseAccount", `{}`, "ValidationException",
+			one("Value null at 'accountId' failed to satisfy constraint: Member must not be null")},
+		refusal{"CloseAccount", `{"accountId":"777788889999"}`, "NotFoundException", "The account 777788889999 does not exist."},
+		refusal{"CloseAccount", `{"accountId":"111122223333"}`, "ConflictException", "The operator's account cannot be closed."},
+		refusal{"CreateAccount", `{"accountId":"444455556666"}`, "AlreadyExistsException", "The account 444455556666 already exists."},
+		refusal{"CreateAccount", `{"accountId":777788889999}`, "SerializationException", "NUMBER_VALUE cannot be converted to String"},
 		refusal{"ResetRootCredential", `{"accountId":"777788889999"}`, "NotFoundException", "The account 777788889999 does not exist."},
 	)
 	s := start(t)
@@ -66,9 +72,14 @@ func TestMalformedBodies(t *testing.T) {
 		}
 	}
 	for _, body := range []string{`{"accountId":"1"}`, `{"accountId":"11112222333x"}`} {
-		if a := s.Admin(t, testkit.Root, "ResetRootCredential", body); a.Refusal == nil || a.Refusal.Code != "ValidationException" {
-			t.Errorf("%s: got %v", body, a.Refusal)
+		for _, op := range []string{"ResetRootCredential", "CreateAccount", "CloseAccount"} {
+			if a := s.Admin(t, testkit.Root, op, body); a.Refusal == nil || a.Refusal.Code != "ValidationException" {
+				t.Errorf("%s %s: got %v", op, body, a.Refusal)
+			}
 		}
+	}
+	if a := s.Admin(t, testkit.Root, "ListAccounts", `{"marker":"x"}`); a.Refusal == nil || a.Refusal.Code != "ValidationException" {
+		t.Errorf("a marker that is none: got %v", a.Refusal)
 	}
 	many := `{"cidrs":["10.0.0.0/8"` + strings.Repeat(`,"10.0.0.0/8"`, 32) + `]}`
 	if a := s.Admin(t, testkit.Root, "CreateJoinToken", many); a.Refusal == nil || a.Refusal.Code != "ValidationException" {

@@ -82,7 +82,7 @@ type api struct {
 // Rows returns the operations of the admin API.
 func Rows(cfg Config) []*service.Row {
 	a := &api{node: cfg.Node, keyring: cfg.Keyring}
-	return slices.Concat(a.memberRows(), a.secretRows(), configRows(), explainRows())
+	return slices.Concat(a.memberRows(), a.secretRows(), a.accountRows(), configRows(), explainRows())
 }
 
 func (a *api) memberRows() []*service.Row {
@@ -134,7 +134,7 @@ func (a *api) secretRows() []*service.Row {
 			},
 			Write: a.createJoinToken, Repeat: repeatJoinToken,
 		}.Row(),
-		service.Op[wire.ResetRootCredentialRequest, wire.ResetRootCredentialResponse]{
+		service.Op[wire.ResetRootCredentialRequest, wire.RootCredential]{
 			Service: wire.ServiceName, Name: "ResetRootCredential", Operator: "kmsd:ResetRootCredential", Local: true,
 			Params: func(in *wire.ResetRootCredentialRequest, p *audit.Params) {
 				p.String("accountId", in.AccountID)

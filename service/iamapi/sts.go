@@ -158,7 +158,7 @@ func (a *api) assumeRole(_ context.Context, r *service.Request, in *wire.AssumeR
 	}
 	token := a.newToken(r, seconds)
 	token.Type, token.Account, token.Subject, token.Name = kms.PrincipalAssumedRole, role.Account, role.ID, in.RoleSessionName
-	token.Tags, token.SourceIdentity = sessionTags(r, in), sourceIdentity(r, in)
+	token.Tags, token.SourceIdentity, token.From = sessionTags(r, in), sourceIdentity(r, in), cameFrom(r, role)
 	packed, err := sessionPolicies(r, role, in, token)
 	if err != nil {
 		return nil, err
@@ -288,6 +288,18 @@ func sessionTags(r *service.Request, in *wire.AssumeRoleRequest) (tags []kms.Ses
 		}
 	}
 	return tags
+}
+
+// cameFrom lists the other accounts whose principals assumed the roles that lead to
+// this one: a session ends when an account is closed that it came from.
+func cameFrom(r *service.Request, role *fsm.Identity) (accounts []string) {
+	if s := r.Principal.Session; s != nil {
+		accounts = slices.Clone(s.From)
+	}
+	if own := r.Principal.Account; own != role.Account && !slices.Contains(accounts, own) {
+		accounts = append(accounts, own)
+	}
+	return accounts
 }
 
 func sourceIdentity(r *service.Request, in *wire.AssumeRoleRequest) string {

@@ -228,6 +228,45 @@ func TestRoleChaining(t *testing.T) {
 	}
 }
 
+// Who came from an account that is closed is out, over however many roles the way led;
+// whoever came from elsewhere stays.
+func TestSessionsOfClosedAccounts(t *testing.T) {
+	t.Parallel()
+	s := testkit.Start(t)
+	assume := func(who testkit.Caller, account, name string) testkit.Caller {
+		t.Helper()
+		got, refusal := call(t, s, who, "AssumeRole", "RoleArn", "arn:aws:iam::"+account+":role/"+name, "RoleSessionName", "session")
+		if refusal != "" {
+			t.Fatal(refusal)
+		}
+		return got.caller()
+	}
+	const anyone = `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":["sts:*","kms:*"],"Resource":"*"}}`
+	theirs, _ := s.NewUser(t, testkit.OtherAccount, "theirs", anyone)
+	ours, _ := s.NewUser(t, testkit.Account, "ours", anyone)
+	role(t, s, testkit.Account, "One", trusting("*", ""), anyone)
+	role(t, s, testkit.Account, "Two", trusting("*", ""), anyone)
+	role(t, s, testkit.OtherAccount, "Three", trusting("*", ""), anyone)
+	one, own := assume(theirs, testkit.Account, "One"), assume(ours, testkit.Account, "One")
+	two, stays := assume(one, testkit.Account, "Two"), assume(own, testkit.Account, "Two")
+	through := assume(assume(ours, testkit.OtherAccount, "Three"), testkit.Account, "One")
+	for _, who := range []testkit.Caller{one, own, two, stays, through} {
+		if a := s.Call(t, who, "ListKeys", `{}`); a.Refusal != nil || a.Err != nil {
+			t.Errorf("before: %v %v", a.Refusal, a.Err)
+		}
+	}
+	s.Apply(t, fsm.CloseAccount{ID: testkit.OtherAccount})
+	for who, want := range map[testkit.Caller]bool{theirs: false, one: false, two: false, through: false, ours: true, own: true, stays: true} {
+		if s.Known(t, who) != want {
+			t.Errorf("%v is let in: %t", who, !want)
+		}
+	}
+	_, refusal := call(t, s, ours, "AssumeRole", "RoleArn", "arn:aws:iam::444455556666:role/Three", "RoleSessionName", "session")
+	if want := "AccessDeniedException: User: arn:aws:iam::111122223333:user/ours is not authorized to perform: sts:AssumeRole on resource: arn:aws:iam::444455556666:role/Three"; refusal != want {
+		t.Errorf("a role of the closed account: got %q, want %q", refusal, want)
+	}
+}
+
 func TestGetSessionToken(t *testing.T) {
 	t.Parallel()
 	s := testkit.Start(t)

@@ -68,8 +68,8 @@ func openDocument(t *testing.T, path string) *document {
 	return &document{path: path, blocks: blocks}
 }
 
-// run does on the site what a section says.
-func (d *document) run(t *testing.T, s *site, section string) {
+// run does on the site what a section says, and returns what its commands show.
+func (d *document) run(t *testing.T, s *site, section string) (shown string) {
 	t.Helper()
 	ran := 0
 	for _, b := range d.blocks {
@@ -77,7 +77,7 @@ func (d *document) run(t *testing.T, s *site, section string) {
 			continue
 		}
 		for _, name := range b.hosts {
-			s.run(t, name, fmt.Sprintf("%s:%d", d.path, b.line), b.script)
+			shown += s.run(t, name, fmt.Sprintf("%s:%d", d.path, b.line), b.script)
 			ran++
 		}
 	}
@@ -85,6 +85,7 @@ func (d *document) run(t *testing.T, s *site, section string) {
 		t.Fatalf("%s has no section %q that says what to do", d.path, section)
 	}
 	d.done = append(d.done, section)
+	return shown
 }
 
 // finish fails the test when a section was left out.

@@ -18,9 +18,9 @@ import (
 	"github.com/kmsd/kmsd/internal/testport"
 )
 
-// site is what docs/operations.md describes, on this machine: hosts that are
-// directories and ports of loopback. Commands run as the document has them, but for
-// the paths and addresses in them. testdata/operations/bin stands in for what would
+// site is what docs/operations.md and docs/accounts.md describe, on this machine: hosts
+// that are directories and ports of loopback. Commands run as the documents have them, but
+// for the paths and addresses in them. testdata/operations/bin stands in for what would
 // change the machine: sudo, useradd, install, systemctl, scp and hostname.
 type site struct {
 	dir   string
@@ -51,12 +51,14 @@ const (
 // The document's examples of what commands show, and how to find in their output
 // what to put there.
 var examples = map[string]*regexp.Regexp{
-	"AKIAIOSFODNN7EXAMPLE":                     regexp.MustCompile(`(?i)access key id\s+((?-i:AKIA[A-Z2-7]{16}))`),
-	"wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY": regexp.MustCompile(`(?i)secret access key\s+([A-Za-z0-9+/]{40})`),
+	"AKIAIOSFODNN7EXAMPLE":                     regexp.MustCompile(`(?i)access ?key ?id(?:": ")?\s*((?-i:AKIA[A-Z2-7]{16}))`),
+	"wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY": regexp.MustCompile(`(?i)secret ?access ?key(?:": ")?\s*([A-Za-z0-9+/]{40})`),
 	"kmsd1.EXAMPLE":                            regexp.MustCompile(`\b(kmsd1\.[a-z2-7]+\.[a-zA-Z0-9-]+\.[a-z2-7]+)\b`),
+	"arn:aws:kms:us-east-1:222233334444:key/1234abcd-12ab-34cd-56ef-1234567890ab": regexp.MustCompile(`(arn:aws:kms:[a-z0-9-]+:\d{12}:key/[0-9a-f-]{36})\n`),
 }
 
-// newSite makes the hosts: lb, the workstation "admin", and kms1 to kms4.
+// newSite makes the hosts: lb, the operators' workstation "admin", those of two other
+// accounts, "orders" and "reports", and kms1 to kms4.
 func newSite(t *testing.T) *site {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "site") // short: sockets lie in it
@@ -66,7 +68,7 @@ func newSite(t *testing.T) *site {
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	s := &site{dir: dir, hosts: map[string]*host{}, shown: map[string]string{}}
 	s.super = newSupervisor(t, s)
-	names := []string{"lb", "admin"}
+	names := []string{"lb", "admin", "orders", "reports"}
 	for i := range siteNodes {
 		names = append(names, "kms"+strconv.Itoa(i+1))
 	}

@@ -151,9 +151,14 @@ func (c *cluster) insist(t *testing.T, endpoint string, in call) (status int, bo
 }
 
 func (c *cluster) sign(ctx context.Context, req *http.Request, body, region string) error {
+	return sign(ctx, req, body, credential{c.accessKey, c.secretKey}, "kms", region)
+}
+
+// sign signs a request for a service.
+func sign(ctx context.Context, req *http.Request, body string, who credential, service, region string) error {
 	sum := sha256.Sum256([]byte(body))
-	creds := aws.Credentials{AccessKeyID: c.accessKey, SecretAccessKey: c.secretKey}
-	return v4.NewSigner().SignHTTP(ctx, creds, req, hex.EncodeToString(sum[:]), "kms", region, time.Now())
+	creds := aws.Credentials{AccessKeyID: who.AccessKeyID, SecretAccessKey: who.SecretAccessKey}
+	return v4.NewSigner().SignHTTP(ctx, creds, req, hex.EncodeToString(sum[:]), service, region, time.Now())
 }
 
 // getAnswer fetches a URL, again while the node is too busy to serve.

@@ -35,6 +35,10 @@ func TestRequests(t *testing.T) {
 		{`{"force":false,"memberId":"` + memberID + `"}`, &admin.LeaveClusterRequest{MemberID: ptr(memberID), Force: ptr(false)}},
 		{`{"memberId":"` + memberID + `","force":true}`, &admin.RemoveMemberRequest{MemberID: memberID, Force: ptr(true)}},
 		{`{"accountId":"111122223333"}`, &admin.ResetRootCredentialRequest{AccountID: "111122223333"}},
+		{``, &admin.CreateAccountRequest{}}, {`{"accountId":null}`, &admin.CreateAccountRequest{}},
+		{`{"accountId":"000000000042"}`, &admin.CreateAccountRequest{AccountID: ptr("000000000042")}},
+		{``, &admin.ListAccountsRequest{}}, {`{"marker":"111122223333"}`, &admin.ListAccountsRequest{Marker: ptr("111122223333")}},
+		{`{"accountId":"111122223333"}`, &admin.CloseAccountRequest{AccountID: "111122223333"}},
 		{``, &admin.GetConfigRequest{}}, {`{}`, &admin.SetConfigRequest{}},
 		{`{"keysPerRegion":null,"aliasesPerKey":null,"throttle":null,"rates":null}`, &admin.SetConfigRequest{}},
 		{`{"keysPerRegion":1,"aliasesPerKey":1,"throttle":"off"}`, &admin.SetConfigRequest{KeysPerRegion: ptr(1), AliasesPerKey: ptr(1), Throttle: ptr("off")}},
@@ -74,6 +78,12 @@ func fresh(v wire.Request) wire.Request {
 		return new(admin.RemoveMemberRequest)
 	case *admin.ResetRootCredentialRequest:
 		return new(admin.ResetRootCredentialRequest)
+	case *admin.CreateAccountRequest:
+		return new(admin.CreateAccountRequest)
+	case *admin.ListAccountsRequest:
+		return new(admin.ListAccountsRequest)
+	case *admin.CloseAccountRequest:
+		return new(admin.CloseAccountRequest)
 	case *admin.GetConfigRequest:
 		return new(admin.GetConfigRequest)
 	case *admin.SetConfigRequest:
@@ -94,8 +104,8 @@ func TestResponses(t *testing.T) {
 	}{
 		{&admin.CreateJoinTokenResponse{TokenID: "id", Token: "kmsd1.secret", Expires: expires, Uses: 3},
 			`{"tokenId":"id","token":"kmsd1.secret","expires":"2026-11-24T13:00:00.345Z","uses":3}`, new(admin.CreateJoinTokenResponse)},
-		{&admin.ResetRootCredentialResponse{AccountID: "111122223333", AccessKeyID: "AKIA", SecretAccessKey: "a/+\"b"},
-			`{"accountId":"111122223333","accessKeyId":"AKIA","secretAccessKey":"a/+\"b"}`, new(admin.ResetRootCredentialResponse)},
+		{&admin.RootCredential{AccountID: "111122223333", AccessKeyID: "AKIA", SecretAccessKey: "a/+\"b"},
+			`{"accountId":"111122223333","accessKeyId":"AKIA","secretAccessKey":"a/+\"b"}`, new(admin.RootCredential)},
 		{&admin.ListMembersResponse{Members: []admin.Member{}}, `{"members":[],"quorum":{"voters":0,"healthyVoters":0,"neededVoters":0,"failureTolerance":0}}`, new(admin.ListMembersResponse)},
 		{&admin.Settings{KeysPerRegion: 100_000, AliasesPerKey: 50, Throttle: "off"}, `{"keysPerRegion":100000,"aliasesPerKey":50,"throttle":"off"}`, new(admin.Settings)},
 		{&admin.Settings{KeysPerRegion: 1, AliasesPerKey: 2, Throttle: "custom", Rates: map[string]admin.Rate{"symmetric": 10_000_000, "CreateKey": 10, "rsa": 1500}},
@@ -111,6 +121,10 @@ func TestResponses(t *testing.T) {
 			`{"allowed":false,"explicit":true,"ground":"resource-based policy","statement":{"policy":"default","attachedTo":"h","index":1,"sid":"s","text":{"Effect":"Deny"}},
 			"message":"no","principal":{"type":"IAMUser","arn":"arn","uniqueId":"AIDA"},"action":"a:b","resource":"*",
 			"policies":[{"kind":"key","policy":"default","attachedTo":"h","allows":false,"denies":true}],"absentContextKeys":["c:d"]}`, new(admin.ExplainResponse)},
+		{&admin.ListAccountsResponse{Accounts: []admin.Account{}}, `{"accounts":[]}`, new(admin.ListAccountsResponse)},
+		{&admin.ListAccountsResponse{Accounts: []admin.Account{{AccountID: "000000000042", Status: admin.AccountClosed, Created: expires}}, NextMarker: "000000000042"},
+			`{"accounts":[{"accountId":"000000000042","status":"Closed","created":"2026-11-24T13:00:00.345Z"}],"nextMarker":"000000000042"}`, new(admin.ListAccountsResponse)},
+		{&admin.CloseAccountResponse{}, `{}`, new(admin.CloseAccountResponse)},
 		{&admin.LeaveClusterResponse{}, `{}`, new(admin.LeaveClusterResponse)},
 		{&admin.RemoveMemberResponse{}, `{}`, new(admin.RemoveMemberResponse)},
 		{&admin.GetAuthorityResponse{Certificate: "PEM\n"}, `{"certificate":"PEM\n"}`, new(admin.GetAuthorityResponse)},
@@ -140,7 +154,7 @@ func TestResponses(t *testing.T) {
 func TestSecretsAreHidden(t *testing.T) {
 	t.Parallel()
 	for _, v := range []any{
-		admin.CreateJoinTokenResponse{Token: "canary"}, &admin.ResetRootCredentialResponse{SecretAccessKey: "canary"},
+		admin.CreateJoinTokenResponse{Token: "canary"}, &admin.RootCredential{SecretAccessKey: "canary"},
 	} {
 		text, err := json.Marshal(v)
 		if err != nil {

@@ -126,8 +126,8 @@ type LeaveClusterResponse struct{}
 // RemoveMemberResponse means that the member was removed.
 type RemoveMemberResponse struct{}
 
-// ResetRootCredentialResponse holds the new credential of an account's root user.
-type ResetRootCredentialResponse struct {
+// RootCredential holds the new credential of an account's root user.
+type RootCredential struct {
 	AccountID       string               `json:"accountId"`
 	AccessKeyID     string               `json:"accessKeyId"`
 	SecretAccessKey wire.SensitiveString `json:"secretAccessKey"`
@@ -160,7 +160,7 @@ func (v *LeaveClusterResponse) AppendJSON(dst []byte) []byte { return appendJSON
 func (v *RemoveMemberResponse) AppendJSON(dst []byte) []byte { return appendJSON(dst, v) }
 
 // AppendJSON implements wire.Response. It is the only way to print the secret.
-func (v *ResetRootCredentialResponse) AppendJSON(dst []byte) []byte {
+func (v *RootCredential) AppendJSON(dst []byte) []byte {
 	dst = wire.AppendText(append(dst, '{'), "accountId", v.AccountID)
 	dst = wire.AppendText(dst, "accessKeyId", v.AccessKeyID)
 	return append(wire.AppendText(dst, "secretAccessKey", string(v.SecretAccessKey)), '}')
