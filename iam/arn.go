@@ -45,27 +45,24 @@ func splitPattern(source string) (out []string) {
 	return append(out, source[from:])
 }
 
-// matches tells whether the pattern matches the ARN; bound is false where a variable
-// of it has no value.
-func (a *arnPattern) matches(arn string, ctx Context) (match, bound bool) {
-	match = true
+// matches tells whether the pattern matches the ARN. One with a variable that has no
+// value matches nothing.
+func (a *arnPattern) matches(arn string, ctx Context) bool {
 	for i := range a.parts {
 		p := &a.parts[i]
 		part := arn
 		if len(a.parts) == arnParts && i < arnParts-1 {
 			var more bool
 			if part, arn, more = strings.Cut(arn, ":"); !more {
-				match = false
+				return false
 			}
 		}
 		if p.isAny() {
 			continue
 		}
-		b, ok := p.bind(ctx)
-		if !ok {
-			return false, false
+		if b, ok := p.bind(ctx); !ok || !b.matches(part, exact) {
+			return false
 		}
-		match = match && b.matches(part, exact)
 	}
-	return match, true
+	return true
 }

@@ -256,15 +256,10 @@ func (s *statement) appliesToAction(action string) bool {
 	return s.notAction
 }
 
-// appliesToResource leaves out a resource whose variables have no value; in a
-// NotResource element that leaves nothing to say.
 func (s *statement) appliesToResource(r *Request) bool {
 	for i := range s.resources {
-		switch match, bound := s.resources[i].matches(r.Resource, r.Context); {
-		case match:
+		if s.resources[i].matches(r.Resource, r.Context) {
 			return !s.notResource
-		case !bound && s.notResource:
-			return false
 		}
 	}
 	return s.notResource
