@@ -164,7 +164,7 @@ func AuthorizeKey(s *Subject, r *Request, policy *Policy, crossAccount bool) Dec
 	if o.denied.Explicit {
 		return o.denied
 	}
-	by, deny := decideKey(policy, r, s.Principal)
+	by, deny := s.decideKey(policy, r)
 	if deny.ok() {
 		return deny.decision(false, ByKeyPolicy)
 	}
@@ -179,14 +179,14 @@ func AuthorizeKey(s *Subject, r *Request, policy *Policy, crossAccount bool) Dec
 type lets struct{ name, role, account, anyone found }
 
 // decideKey evaluates a policy that names principals.
-func decideKey(p *Policy, r *Request, caller *kms.Principal) (by lets, deny found) {
+func (s *Subject) decideKey(p *Policy, r *Request) (by lets, deny found) {
 	for i := range p.statements {
-		s := &p.statements[i]
-		m := s.names(caller)
-		if m == 0 || !s.applies(r, p.kind) {
+		st := &p.statements[i]
+		m := st.names(s)
+		if m == 0 || !st.applies(r, p.kind) {
 			continue
 		}
-		if s.deny {
+		if st.deny {
 			return by, found{policy: p, index: i}
 		}
 		by.add(m, found{policy: p, index: i})
@@ -194,12 +194,14 @@ func decideKey(p *Policy, r *Request, caller *kms.Principal) (by lets, deny foun
 	return by, found{}
 }
 
-// names returns how the statement names the caller, 0 for not at all.
-func (s *statement) names(caller *kms.Principal) match {
+// names returns how the statement names the caller, 0 for not at all. A Deny exempts
+// nobody who has a permissions boundary, whomever its NotPrincipal lists (AWS IAM:
+// "NotPrincipal", key points).
+func (s *statement) names(caller *Subject) match {
 	switch {
 	case !s.notPrincipal:
-		return s.principals.of(caller)
-	case s.deny && s.principals.exempts(caller), !s.deny && s.principals.of(caller) != 0:
+		return s.principals.of(caller.Principal)
+	case s.deny && caller.Boundary.Policy == nil && s.principals.exempts(caller.Principal), !s.deny && s.principals.of(caller.Principal) != 0:
 		return 0
 	}
 	return byAnyone

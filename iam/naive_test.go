@@ -410,7 +410,7 @@ func (n naiveSubject) decide(action, keyPolicy, account string, ctx fixed, cross
 				for _, id := range identities(n.who) {
 					all = all && in[id]
 				}
-				out = out && !all
+				out = out && !all || n.boundary != ""
 			} else {
 				out = out && len(in) == 0
 			}
