@@ -28,6 +28,36 @@ func compileARN(source string, rules patternRules) (a arnPattern, ok bool) {
 	return a, true
 }
 
+// compileResource compiles a value of a Resource element into patterns of which one
+// must match. In an identity policy an ARN of fewer than six parts also says what it
+// says with a * for each missing one (AWS: "Identify AWS resources with ARNs",
+// incomplete ARNs). A variable before the fifth colon stands where AWS allows none
+// (AWS: "Policy variables", Resource element): such a value matches nothing. ok is
+// false for a malformed variable.
+func compileResource(source string, kind Kind, variables bool) (patterns []arnPattern, ok bool) {
+	rules := patternRules{wildcards: true, variables: variables}
+	a, ok := compileARN(source, rules)
+	if !ok || a.variesBeforeResource() {
+		return nil, ok
+	}
+	patterns = []arnPattern{a}
+	if missing := arnParts - len(splitPattern(source)); missing > 0 && kind == IdentityPolicy && strings.HasPrefix(source, "arn:") {
+		a, ok = compileARN(source+strings.Repeat(":*", missing), rules)
+		patterns = append(patterns, a)
+	}
+	return patterns, ok
+}
+
+// variesBeforeResource tells whether a variable stands before the last of six parts.
+func (a *arnPattern) variesBeforeResource() bool {
+	for i := range min(len(a.parts), arnParts-1) {
+		if a.parts[i].vars > 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // splitPattern splits at the first five colons that stand outside variables.
 func splitPattern(source string) (out []string) {
 	from := 0

@@ -150,6 +150,7 @@ func decisions(t testing.TB) []struct {
 		{name: "NotPrincipal with Deny, the root user", policy: keyPolicy(lets("Allow", rootA, "kms:*", ""), strings.Replace(lets("Deny", rootA, "kms:*", ""), "Principal", "NotPrincipal", 1)), who: root(accountA), action: "kms:Decrypt"},
 		{name: "NotPrincipal with Deny, who is listed and has a boundary", policy: keyPolicy(lets("Allow", rootA, "kms:*", ""), strings.Replace(lets("Deny", `{"AWS":["111111111111","`+userID+`"]}`, "kms:*", ""), "Principal", "NotPrincipal", 1)), who: withBoundary(t, user(t, all), all), action: "kms:Decrypt", want: denyKey},
 		{name: "NotPrincipal with Deny, everybody listed, a boundary", policy: keyPolicy(lets("Allow", rootA, "kms:*", ""), strings.Replace(lets("Deny", anybody, "kms:*", ""), "Principal", "NotPrincipal", 1)), who: withBoundary(t, session(t, all), all), action: "kms:Decrypt", want: denyKey},
+		{name: "an incomplete ARN in a key policy", policy: keyPolicy(strings.Replace(lets("Allow", onlyU, "kms:*", ""), `"Resource":"*"`, `"Resource":"arn:aws:kms"`, 1)), who: user(t, all), action: "kms:Decrypt", want: byResource},
 		{name: "NotPrincipal with Allow", policy: keyPolicy(strings.Replace(lets("Allow", `{"AWS":"`+otherID+`"}`, "kms:*", ""), "Principal", "NotPrincipal", 1)), who: user(t), action: "kms:Decrypt"},
 		{name: "NotPrincipal with Allow, listed", policy: keyPolicy(strings.Replace(lets("Allow", onlyU, "kms:*", ""), "Principal", "NotPrincipal", 1)), who: user(t, all), action: "kms:Decrypt", want: byResource},
 	}

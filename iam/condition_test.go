@@ -135,7 +135,7 @@ func TestVariables(t *testing.T) {
 // Resources and actions.
 func TestResourcesAndActions(t *testing.T) {
 	t.Parallel()
-	ctx := fixed{"aws:username": {"alice"}}
+	ctx := fixed{"aws:username": {"alice"}, "aws:account": {accountA}, "aws:end": {"567890ab"}}
 	for _, tt := range []struct {
 		statement string
 		want      bool
@@ -146,6 +146,8 @@ func TestResourcesAndActions(t *testing.T) {
 		{`"Action":"*","Resource":"` + keyARN + `"`, true},
 		{`"Action":"*","Resource":"arn:aws:kms:us-east-1:111111111111:key/*"`, true}, {`"Action":"*","Resource":"arn:aws:kms:*:111111111111:key/*"`, true}, {`"Action":"*","Resource":"arn:aws:kms:us-*-1:*:key/*"`, true},
 		{`"Action":"*","Resource":"arn:aws:kms:us-*:key/*"`, true}, {`"Action":"*","Resource":"arn:aws:kms:*"`, true}, {`"Action":"*","Resource":"arn:aws:*:111111111111:key/*"`, true},
+		{`"Action":"*","Resource":"arn:aws:kms"`, true}, {`"Action":"*","Resource":"arn:aws:kms:us-east-1:111111111111"`, true}, {`"Action":"*","Resource":"arn:aws:kms:*:111111111112"`, false}, {`"Action":"*","Resource":"arn:aws:s3"`, false}, {`"Action":"*","NotResource":"arn:aws:kms"`, false},
+		{`"Action":"*","Resource":"arn:aws:kms:us-east-1:${aws:account}:key/*"`, false}, {`"Action":"*","NotResource":"arn:aws:kms:us-east-1:${aws:account}:key/*"`, true}, {`"Action":"*","Resource":"arn:aws:kms:us-east-1:111111111111:*${aws:end}"`, true}, {`"Action":"*","Resource":"arn:aws:kms:us-east-1*${aws:end}"`, false},
 		{`"Action":"*","Resource":"arn:aws:kms:eu-*:111111111111:key/*"`, false}, {`"Action":"*","Resource":"arn:aws:kms:us-east-1:111111111111:*/*"`, true}, {`"Action":"*","Resource":"arn:aws:kms:us-east-1:1*2:key/*"`, false},
 		{`"Action":"*","NotResource":"arn:aws:kms:us-east-1:111111111111:key/other"`, true}, {`"Action":"*","NotResource":"arn:aws:kms:*:*:*"`, false},
 		{`"Action":"*","Resource":"arn:aws:kms:us-east-1:111111111111:key/${aws:username}"`, false}, {`"Action":"*","Resource":["arn:aws:kms:us-east-1:111111111111:key/${aws:none}","*"]`, true},

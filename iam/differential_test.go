@@ -85,7 +85,7 @@ func (g *generator) action() string {
 
 func (g *generator) resource() string {
 	return g.pick("*", "*", keyARN, "arn:aws:kms:*:111111111111:key/*", "arn:aws:kms:us-east-1:111111111111:key/1234*", "arn:aws:kms:us-*-1:1*1:key/*", "arn:aws:kms:eu-west-1:*:*",
-		"arn:aws:kms:us-east-1:111111111111:key/${aws:username}", "arn:aws:kms:us-east-1:${aws:principalaccount}:key/*", "arn:aws:kms:us-*", "arn:aws:kms:us-east-1:111111111111:key/${kms:none, '1234'}*", "arn:aws:kms:?s-east-1:111111111111:key/????????-*")
+		"arn:aws:kms:us-east-1:111111111111:key/${aws:username}", "arn:aws:kms:us-east-1:${aws:principalaccount}:key/*", "arn:aws:kms:us-*", "arn:aws:kms", "arn:aws:kms:us-east-1:111111111111", "arn:aws:kms:us-east-1:111111111111:key/${kms:none, '1234'}*", "arn:aws:kms:?s-east-1:111111111111:key/????????-*")
 }
 
 // texts are values of string keys, so few that they meet.

@@ -80,6 +80,14 @@ func (c naiveCall) key(name string) ([]string, bool) {
 
 var naiveVariable = regexp.MustCompile(`\$\{([^}]*)\}`)
 
+// naiveSpecial takes out the variables that stand for one character.
+func naiveSpecial(v string) string {
+	if len(v) == len("${*}") {
+		return ""
+	}
+	return v
+}
+
 // expression turns a text into a regular expression; missing tells that a variable
 // has no value.
 func (c naiveCall) expression(version, text string, wild, within bool) (expr string, missing bool) {
@@ -166,8 +174,16 @@ func naiveParts(pattern string) []string {
 }
 
 func (c naiveCall) resourceMatches(version, pattern string) bool {
-	if len(naiveParts(pattern)) == 6 {
+	parts := naiveParts(pattern)
+	before := strings.Join(parts[:min(len(parts), 5)], ":")
+	if version == "2012-10-17" && strings.Contains(naiveVariable.ReplaceAllStringFunc(before, naiveSpecial), "${") {
+		return false
+	}
+	if len(parts) == 6 {
 		return c.arn(version, pattern, c.resource)
+	}
+	if !c.inKey && strings.HasPrefix(pattern, "arn:") && c.arn(version, pattern+strings.Repeat(":*", 6-len(parts)), c.resource) {
+		return true
 	}
 	expr, missing := c.expression(version, pattern, true, false)
 	return !missing && matchesAll(expr, c.resource)

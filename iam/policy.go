@@ -190,11 +190,11 @@ func (c *clause) compile(kind Kind, variables bool) (statement, error) {
 		s.actions = append(s.actions, compileAction(a))
 	}
 	for _, r := range c.resources {
-		a, ok := compileARN(r, patternRules{wildcards: true, variables: variables})
+		patterns, ok := compileResource(r, kind, variables)
 		if !ok {
 			return s, errSyntax
 		}
-		s.resources = append(s.resources, a)
+		s.resources = append(s.resources, patterns...)
 	}
 	for _, comparison := range c.conditions {
 		cond, err := compileCondition(comparison, variables)
