@@ -219,23 +219,23 @@ func (l *lets) add(m match, f found) {
 }
 
 // authorizeOwn decides for a caller of the key's account. A policy that names the
-// user or the session itself is not limited by what boundary and session policies
-// leave out; one that names the role is.
+// user or the session itself, or everybody, is not limited by what boundary and session
+// policies leave out; one that names the role is (AWS IAM: "How AWS enforcement code
+// logic evaluates requests to allow or deny access", resource-based policies).
 func (s *Subject) authorizeOwn(o *own, by *lets) Decision {
 	limited := o.limited()
 	for _, way := range [...]struct {
 		f    found
 		lets bool
-	}{{by.name, true}, {by.role, limited}, {by.anyone, limited}, {by.account, s.isRoot()}} {
+	}{{by.name, true}, {by.role, limited}, {by.anyone, true}, {by.account, s.isRoot()}} {
 		if way.f.ok() && way.lets {
 			return way.f.decision(true, ByKeyPolicy)
 		}
 	}
-	delegated := by.account.ok() || by.anyone.ok()
 	switch {
-	case delegated && o.identity.ok() && limited:
+	case by.account.ok() && o.identity.ok() && limited:
 		return o.identity.decision(true, ByIdentity)
-	case !delegated && !by.role.ok():
+	case !by.account.ok() && !by.role.ok():
 		return Decision{Ground: ByKeyPolicy}
 	}
 	return o.missing()

@@ -67,6 +67,7 @@ func decisions(t testing.TB) []struct {
 	four := keyPolicy(lets("Allow", onlyU, "kms:Decrypt", ""))
 	eight := keyPolicy(lets("Allow", rootA, "kms:*", ""), lets("Deny", rootA, "kms:Decrypt", ""))
 	fourteen := keyPolicy(lets("Allow", rootA, "kms:*", ""), lets("Allow", `{"AWS":"arn:aws:iam::222222222222:root"}`, "kms:*", ""))
+	byARN := keyPolicy(lets("Allow", anybody, "kms:Decrypt", `,"Condition":{"ArnEquals":{"aws:PrincipalArn":"arn:aws:iam::111111111111:role/App"}}`))
 	thirty := keyPolicy(lets("Allow", anybody, "kms:Decrypt", ""))
 	all := allow("kms:*", "*")
 	noKMS := allow("s3:*", "*")
@@ -136,7 +137,13 @@ func decisions(t testing.TB) []struct {
 		{name: "role by its boundary", policy: keyPolicy(lets("Allow", `{"AWS":"`+roleID+`"}`, "kms:*", "")), who: withBoundary(t, session(t), noKMS), action: "kms:Decrypt", want: byBoundary},
 		{name: "role", policy: keyPolicy(lets("Allow", `{"AWS":"`+roleID+`"}`, "kms:*", "")), who: session(t), action: "kms:Decrypt"},
 		{name: "another session", policy: keyPolicy(lets("Allow", `{"AWS":"`+roleID+`:other"}`, "kms:*", "")), who: session(t), action: "kms:Decrypt", want: byResource},
-		{name: "anyone, by a boundary", policy: thirty, who: withBoundary(t, user(t, all), noKMS), action: "kms:Decrypt", want: byBoundary},
+		{name: "anyone with a role's ARN in a condition, no boundary limits it", policy: byARN, who: withBoundary(t, session(t), noKMS), action: "kms:Decrypt", ctx: fixed{"aws:principalarn": {"arn:aws:iam::111111111111:role/App"}}},
+		{name: "anyone with a role's ARN in a condition, no session policy limits it", policy: byARN, who: withSession(t, session(t), noKMS), action: "kms:Decrypt", ctx: fixed{"aws:principalarn": {"arn:aws:iam::111111111111:role/App"}}},
+		{name: "anyone with a role's ARN in a condition, an identity policy denies", policy: byARN, who: session(t, deny("kms:*", "*")), action: "kms:Decrypt", ctx: fixed{"aws:principalarn": {"arn:aws:iam::111111111111:role/App"}}, want: denyID},
+		{name: "anyone with a role's ARN in a condition, another role", policy: byARN, who: session(t, all), action: "kms:Decrypt", ctx: fixed{"aws:principalarn": {"arn:aws:iam::111111111111:role/Other"}}, want: byResource},
+		{name: "anyone, a boundary", policy: thirty, who: withBoundary(t, user(t), noKMS), action: "kms:Decrypt"},
+		{name: "anyone, a boundary denies", policy: thirty, who: withBoundary(t, user(t), deny("kms:*", "*")), action: "kms:Decrypt", want: denyBound},
+		{name: "anyone of another account, by its boundary", policy: thirty, who: withBoundary(t, xaver(t, all), noKMS), action: "kms:Decrypt", foreign: true, want: byBoundary},
 		{name: "union of session policies", policy: def, who: withSession(t, session(t, all), noKMS, decryptK), action: "kms:Decrypt"},
 		{name: "session policy beyond the role", policy: def, who: withSession(t, session(t), decryptK), action: "kms:Decrypt", want: byIdentity},
 		{name: "another key's ARN in the key policy", policy: keyPolicy(strings.Replace(lets("Allow", onlyU, "kms:*", ""), `"Resource":"*"`, `"Resource":"arn:aws:kms:us-east-1:111111111111:key/other"`, 1)), who: user(t), action: "kms:Decrypt", want: byResource},

@@ -393,7 +393,8 @@ type naiveSubject struct {
 	boundary           string
 }
 
-// decide is §5.3 of the behaviour document, word for word.
+// decide follows AWS IAM ("How AWS enforcement code logic evaluates requests to allow or
+// deny access") and AWS KMS ("Key policies in AWS KMS"), sentence by sentence.
 func (n naiveSubject) decide(action, keyPolicy, account string, ctx fixed, crossAccount bool) bool {
 	c := naiveCall{who: n.who, action: action, resource: keyARN, ctx: ctx}
 	iAllow, iDeny := c.verdict(n.identity)
@@ -445,11 +446,10 @@ func (n naiveSubject) decide(action, keyPolicy, account string, ctx fixed, cross
 		name = name || (!root && hit[n.who.UniqueID])
 		role = role || n.who.RoleID != "" && hit[n.who.RoleID]
 	}
-	direct := name || role && limited || anyone && limited || acct && root
-	delegated := acct || anyone
+	direct := name || role && limited || anyone || acct && root
 	iamAllow := (iAllow || root) && limited
 	if n.who.Account == account {
-		return direct || delegated && iAllow && limited
+		return direct || acct && iAllow && limited
 	}
 	return crossAccount && (name || role || acct || anyone) && iamAllow
 }
