@@ -430,7 +430,7 @@ func (q *question) own() bool {
 }
 
 // boundSession: where the session policy allows nothing, no statement of the key policy
-// does.
+// does. Those that name the role or the account alone are left to kmsd.
 func (q *question) boundSession() {
 	if q.Session == nil || !q.own() {
 		return
@@ -444,7 +444,8 @@ func (q *question) boundSession() {
 		return
 	}
 	for _, s := range q.Key.Statement {
-		if s["Effect"] == "Allow" {
+		direct := func(p string) bool { return p == "*" || p == q.Caller }
+		if _, except := s["NotPrincipal"]; s["Effect"] == "Allow" && (except || slices.ContainsFunc(principalsOf(s["Principal"]), direct)) {
 			void(s)
 		}
 	}
