@@ -28,6 +28,35 @@ func compileARN(source string, rules patternRules) (a arnPattern, ok bool) {
 	return a, true
 }
 
+// compileResource compiles a value of a Resource element into patterns of which one
+// must match. In an identity policy an ARN of fewer than six parts also says what it
+// says with a * for each missing one (AWS: "Identify AWS resources with ARNs",
+// incomplete ARNs). A variable before the fifth colon stands where AWS allows none
+// (AWS: "Policy variables", Resource element): such a value matches nothing. ok is
+// false for a malformed variable.
+func compileResource(source string, kind Kind, rules patternRules) (patterns []arnPattern, ok bool) {
+	a, ok := compileARN(source, rules)
+	if !ok || a.variesBeforeResource() {
+		return nil, ok
+	}
+	patterns = []arnPattern{a}
+	if missing := arnParts - len(splitPattern(source)); missing > 0 && kind == IdentityPolicy && strings.HasPrefix(source, "arn:") {
+		a, ok = compileARN(source+strings.Repeat(":*", missing), rules)
+		patterns = append(patterns, a)
+	}
+	return patterns, ok
+}
+
+// variesBeforeResource tells whether a variable stands before the last of six parts.
+func (a *arnPattern) variesBeforeResource() bool {
+	for i := range min(len(a.parts), arnParts-1) {
+		if a.parts[i].vars > 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // splitPattern splits at the first five colons that stand outside variables.
 func splitPattern(source string) (out []string) {
 	from := 0
@@ -45,27 +74,24 @@ func splitPattern(source string) (out []string) {
 	return append(out, source[from:])
 }
 
-// matches tells whether the pattern matches the ARN; bound is false where a variable
-// of it has no value.
-func (a *arnPattern) matches(arn string, ctx Context) (match, bound bool) {
-	match = true
+// matches tells whether the pattern matches the ARN. One with a variable that has no
+// value matches nothing.
+func (a *arnPattern) matches(arn string, ctx Context) bool {
 	for i := range a.parts {
 		p := &a.parts[i]
 		part := arn
 		if len(a.parts) == arnParts && i < arnParts-1 {
 			var more bool
 			if part, arn, more = strings.Cut(arn, ":"); !more {
-				match = false
+				return false
 			}
 		}
 		if p.isAny() {
 			continue
 		}
-		b, ok := p.bind(ctx)
-		if !ok {
-			return false, false
+		if b, ok := p.bind(ctx); !ok || !b.matches(part, exact) {
+			return false
 		}
-		match = match && b.matches(part, exact)
 	}
-	return match, true
+	return true
 }

@@ -161,7 +161,7 @@ func AuthorizeIdentity(s *Subject, r *Request) Decision {
 // that callers of other accounts may be allowed at all.
 func AuthorizeKey(s *Subject, r *Request, policy *Policy, crossAccount bool) Decision {
 	o := s.decideOwn(r)
-	by, deny := decideKey(policy, r, s.Principal)
+	by, deny := s.decideKey(policy, r)
 	switch {
 	case s.Principal.Account != r.Account:
 		return s.authorizeForeign(&o, &by, deny, crossAccount)
@@ -178,14 +178,14 @@ func AuthorizeKey(s *Subject, r *Request, policy *Policy, crossAccount bool) Dec
 type lets struct{ name, role, account, anyone found }
 
 // decideKey evaluates a policy that names principals.
-func decideKey(p *Policy, r *Request, caller *kms.Principal) (by lets, deny found) {
+func (s *Subject) decideKey(p *Policy, r *Request) (by lets, deny found) {
 	for i := range p.statements {
-		s := &p.statements[i]
-		m := s.names(caller)
-		if m == 0 || !s.applies(r, p.kind) {
+		st := &p.statements[i]
+		m := st.names(s)
+		if m == 0 || !st.applies(r, p.kind) {
 			continue
 		}
-		if s.deny {
+		if st.deny {
 			return by, found{policy: p, index: i}
 		}
 		by.add(m, found{policy: p, index: i})
@@ -193,12 +193,14 @@ func decideKey(p *Policy, r *Request, caller *kms.Principal) (by lets, deny foun
 	return by, found{}
 }
 
-// names returns how the statement names the caller, 0 for not at all.
-func (s *statement) names(caller *kms.Principal) match {
+// names returns how the statement names the caller, 0 for not at all. A Deny exempts
+// nobody who has a permissions boundary, whomever its NotPrincipal lists (AWS IAM:
+// "NotPrincipal", key points).
+func (s *statement) names(caller *Subject) match {
 	switch {
 	case !s.notPrincipal:
-		return s.principals.of(caller)
-	case s.deny && s.principals.exempts(caller), !s.deny && s.principals.of(caller) != 0:
+		return s.principals.of(caller.Principal)
+	case s.deny && caller.Boundary.Policy == nil && s.principals.exempts(caller.Principal), !s.deny && s.principals.of(caller.Principal) != 0:
 		return 0
 	}
 	return byAnyone
@@ -216,23 +218,23 @@ func (l *lets) add(m match, f found) {
 }
 
 // authorizeOwn decides for a caller of the key's account. A policy that names the
-// user or the session itself is not limited by what boundary and session policies
-// leave out; one that names the role is.
+// user or the session itself, or everybody, is not limited by what boundary and session
+// policies leave out; one that names the role is (AWS IAM: "How AWS enforcement code
+// logic evaluates requests to allow or deny access", resource-based policies).
 func (s *Subject) authorizeOwn(o *own, by *lets) Decision {
 	limited := o.limited()
 	for _, way := range [...]struct {
 		f    found
 		lets bool
-	}{{by.name, true}, {by.role, limited}, {by.anyone, limited}, {by.account, s.isRoot()}} {
+	}{{by.name, true}, {by.role, limited}, {by.anyone, true}, {by.account, s.isRoot()}} {
 		if way.f.ok() && way.lets {
 			return way.f.decision(true, ByKeyPolicy)
 		}
 	}
-	delegated := by.account.ok() || by.anyone.ok()
 	switch {
-	case delegated && o.identity.ok() && limited:
+	case by.account.ok() && o.identity.ok() && limited:
 		return o.identity.decision(true, ByIdentity)
-	case !delegated && limited:
+	case !by.account.ok() && limited:
 		return Decision{Ground: ByKeyPolicy}
 	}
 	return o.missing()

@@ -67,6 +67,7 @@ func decisions(t testing.TB) []struct {
 	four := keyPolicy(lets("Allow", onlyU, "kms:Decrypt", ""))
 	eight := keyPolicy(lets("Allow", rootA, "kms:*", ""), lets("Deny", rootA, "kms:Decrypt", ""))
 	fourteen := keyPolicy(lets("Allow", rootA, "kms:*", ""), lets("Allow", `{"AWS":"arn:aws:iam::222222222222:root"}`, "kms:*", ""))
+	byARN := keyPolicy(lets("Allow", anybody, "kms:Decrypt", `,"Condition":{"ArnEquals":{"aws:PrincipalArn":"arn:aws:iam::111111111111:role/App"}}`))
 	thirty := keyPolicy(lets("Allow", anybody, "kms:Decrypt", ""))
 	all := allow("kms:*", "*")
 	noKMS := allow("s3:*", "*")
@@ -149,7 +150,13 @@ func decisions(t testing.TB) []struct {
 		{name: "role by its boundary", policy: keyPolicy(lets("Allow", `{"AWS":"`+roleID+`"}`, "kms:*", "")), who: withBoundary(t, session(t), noKMS), action: "kms:Decrypt", want: byBoundary},
 		{name: "role", policy: keyPolicy(lets("Allow", `{"AWS":"`+roleID+`"}`, "kms:*", "")), who: session(t), action: "kms:Decrypt"},
 		{name: "another session", policy: keyPolicy(lets("Allow", `{"AWS":"`+roleID+`:other"}`, "kms:*", "")), who: session(t), action: "kms:Decrypt", want: byResource},
-		{name: "anyone, by a boundary", policy: thirty, who: withBoundary(t, user(t, all), noKMS), action: "kms:Decrypt", want: byBoundary},
+		{name: "anyone with a role's ARN in a condition, no boundary limits it", policy: byARN, who: withBoundary(t, session(t), noKMS), action: "kms:Decrypt", ctx: fixed{"aws:principalarn": {"arn:aws:iam::111111111111:role/App"}}},
+		{name: "anyone with a role's ARN in a condition, no session policy limits it", policy: byARN, who: withSession(t, session(t), noKMS), action: "kms:Decrypt", ctx: fixed{"aws:principalarn": {"arn:aws:iam::111111111111:role/App"}}},
+		{name: "anyone with a role's ARN in a condition, an identity policy denies", policy: byARN, who: session(t, deny("kms:*", "*")), action: "kms:Decrypt", ctx: fixed{"aws:principalarn": {"arn:aws:iam::111111111111:role/App"}}, want: denyID},
+		{name: "anyone with a role's ARN in a condition, another role", policy: byARN, who: session(t, all), action: "kms:Decrypt", ctx: fixed{"aws:principalarn": {"arn:aws:iam::111111111111:role/Other"}}, want: byResource},
+		{name: "anyone, a boundary", policy: thirty, who: withBoundary(t, user(t), noKMS), action: "kms:Decrypt"},
+		{name: "anyone, a boundary denies", policy: thirty, who: withBoundary(t, user(t), deny("kms:*", "*")), action: "kms:Decrypt", want: denyBound},
+		{name: "anyone of another account, by its boundary", policy: thirty, who: withBoundary(t, xaver(t, all), noKMS), action: "kms:Decrypt", foreign: true, want: byBoundary},
 		{name: "union of session policies", policy: def, who: withSession(t, session(t, all), noKMS, decryptK), action: "kms:Decrypt"},
 		{name: "session policy beyond the role", policy: def, who: withSession(t, session(t), decryptK), action: "kms:Decrypt", want: byIdentity},
 		{name: "another key's ARN in the key policy", policy: keyPolicy(strings.Replace(lets("Allow", onlyU, "kms:*", ""), `"Resource":"*"`, `"Resource":"arn:aws:kms:us-east-1:111111111111:key/other"`, 1)), who: user(t), action: "kms:Decrypt", want: byResource},
@@ -161,6 +168,9 @@ func decisions(t testing.TB) []struct {
 		{name: "NotPrincipal with Deny, a session with its role", policy: keyPolicy(lets("Allow", rootA, "kms:*", ""), strings.Replace(lets("Deny", `{"AWS":["111111111111","`+roleID+`","`+roleID+`:s"]}`, "kms:*", ""), "Principal", "NotPrincipal", 1)), who: session(t, all), action: "kms:Decrypt"},
 		{name: "NotPrincipal with Deny, a session without its role", policy: keyPolicy(lets("Allow", rootA, "kms:*", ""), strings.Replace(lets("Deny", `{"AWS":["111111111111","`+roleID+`:s"]}`, "kms:*", ""), "Principal", "NotPrincipal", 1)), who: session(t, all), action: "kms:Decrypt", want: denyKey},
 		{name: "NotPrincipal with Deny, the root user", policy: keyPolicy(lets("Allow", rootA, "kms:*", ""), strings.Replace(lets("Deny", rootA, "kms:*", ""), "Principal", "NotPrincipal", 1)), who: root(accountA), action: "kms:Decrypt"},
+		{name: "NotPrincipal with Deny, who is listed and has a boundary", policy: keyPolicy(lets("Allow", rootA, "kms:*", ""), strings.Replace(lets("Deny", `{"AWS":["111111111111","`+userID+`"]}`, "kms:*", ""), "Principal", "NotPrincipal", 1)), who: withBoundary(t, user(t, all), all), action: "kms:Decrypt", want: denyKey},
+		{name: "NotPrincipal with Deny, everybody listed, a boundary", policy: keyPolicy(lets("Allow", rootA, "kms:*", ""), strings.Replace(lets("Deny", anybody, "kms:*", ""), "Principal", "NotPrincipal", 1)), who: withBoundary(t, session(t, all), all), action: "kms:Decrypt", want: denyKey},
+		{name: "an incomplete ARN in a key policy", policy: keyPolicy(strings.Replace(lets("Allow", onlyU, "kms:*", ""), `"Resource":"*"`, `"Resource":"arn:aws:kms"`, 1)), who: user(t, all), action: "kms:Decrypt", want: byResource},
 		{name: "NotPrincipal with Allow", policy: keyPolicy(strings.Replace(lets("Allow", `{"AWS":"`+otherID+`"}`, "kms:*", ""), "Principal", "NotPrincipal", 1)), who: user(t), action: "kms:Decrypt"},
 		{name: "NotPrincipal with Allow, listed", policy: keyPolicy(strings.Replace(lets("Allow", onlyU, "kms:*", ""), "Principal", "NotPrincipal", 1)), who: user(t, all), action: "kms:Decrypt", want: byResource},
 	}

@@ -239,9 +239,7 @@ func (c *condition) holds(ctx Context, kind Kind, deny bool) bool {
 		return c.wants(false)
 	}
 	for _, v := range values {
-		switch holds, bound := c.holdsFor(v, ctx); {
-		case !bound:
-			return false
+		switch holds := c.holdsFor(v, ctx); {
 		case c.set == forAllValues && !holds:
 			return false
 		case c.set != forAllValues && holds:
@@ -275,40 +273,30 @@ func (c *condition) wants(truth bool) bool {
 }
 
 // holdsFor decides for one value of the request: whether it equals one of the
-// policy's or, for a negated operator, none of them. bound is false where that
-// hangs on a variable without a value; nothing holds then.
-func (c *condition) holdsFor(v string, ctx Context) (holds, bound bool) {
-	bound = true
+// policy's or, for a negated operator, none of them.
+func (c *condition) holdsFor(v string, ctx Context) bool {
 	for i := range c.values {
-		match, has := c.operator.matches(&c.values[i], v, ctx)
-		if match {
-			return !c.negated, true
+		if c.operator.matches(&c.values[i], v, ctx) {
+			return !c.negated
 		}
-		bound = bound && has
 	}
-	return c.negated, bound || !c.negated
+	return c.negated
 }
 
-// matches compares the request's text with a value of the policy. bound is false
-// where a variable has no value.
-func (op operator) matches(v *value, s string, ctx Context) (match, bound bool) {
+// matches compares the request's text with a value of the policy. One with a variable
+// that has no value equals nothing (AWS: "Policy variables with no value").
+func (op operator) matches(v *value, s string, ctx Context) bool {
 	switch op.family {
 	case familyString, familyStringFold:
 		want, ok := v.text.text(ctx)
-		if !ok {
-			return false, false
-		}
-		return s == want || op.family == familyStringFold && strings.EqualFold(s, want), true
+		return ok && (s == want || op.family == familyStringFold && strings.EqualFold(s, want))
 	case familyLike:
 		b, ok := v.text.bind(ctx)
-		return ok && b.matches(s, exact), ok
+		return ok && b.matches(s, exact)
 	case familyARN:
-		if len(v.arn.parts) < arnParts || strings.Count(s, ":") < arnParts-1 {
-			return false, true
-		}
-		return v.arn.matches(s, ctx)
+		return len(v.arn.parts) == arnParts && strings.Count(s, ":") >= arnParts-1 && v.arn.matches(s, ctx)
 	}
-	return op.equals(v, s), true
+	return op.equals(v, s)
 }
 
 // equals compares values that are no text.

@@ -94,7 +94,7 @@ func TestConditionsAreJoined(t *testing.T) {
 // Policy variables (AWS: "Policy variables").
 func TestVariables(t *testing.T) {
 	t.Parallel()
-	ctx := fixed{"aws:username": {"alice"}, "aws:k": {"x-alice-y"}, "aws:star": {"*"}, "aws:many": {"a", "b"}, "aws:literal": {"${aws:username}"}, "aws:dollar": {"a$b"}, "aws:wild": {"a*b"}}
+	ctx := fixed{"aws:username": {"alice"}, "aws:k": {"x-alice-y"}, "aws:star": {"*"}, "aws:many": {"a", "b"}, "aws:literal": {"${aws:username}"}, "aws:dollar": {"a$b"}, "aws:wild": {"a*b"}, "aws:arn": {"arn:aws:iam::1:user/alice"}}
 	for _, tt := range []struct {
 		version, condition string
 		want               bool
@@ -108,8 +108,15 @@ func TestVariables(t *testing.T) {
 		{"2012-10-17", `{"StringLike":{"aws:wild":"a${*}b"}}`, true},
 		{"2012-10-17", `{"StringLike":{"aws:dollar":"a${$}?"}}`, true},
 		{"2012-10-17", `{"StringEquals":{"aws:username":"${aws:none}"}}`, false},
-		{"2012-10-17", `{"StringNotEquals":{"aws:username":"${aws:none}"}}`, false}, // nothing holds
-		{"2012-10-17", `{"StringNotEquals":{"aws:username":["${aws:none}","bob"]}}`, false},
+		{"2012-10-17", `{"StringNotEquals":{"aws:username":"${aws:none}"}}`, true}, // nothing equals what has no value
+		{"2012-10-17", `{"StringNotEquals":{"aws:username":["${aws:none}","bob"]}}`, true},
+		{"2012-10-17", `{"StringNotEquals":{"aws:username":["${aws:none}","alice"]}}`, false},
+		{"2012-10-17", `{"StringNotLike":{"aws:username":"*${aws:none}*"}}`, true},
+		{"2012-10-17", `{"StringLike":{"aws:username":"*${aws:none}*"}}`, false},
+		{"2012-10-17", `{"ArnNotLike":{"aws:arn":"arn:aws:iam::1:user/${aws:none}"}}`, true},
+		{"2012-10-17", `{"ArnLike":{"aws:arn":"arn:aws:iam::1:user/${aws:username}"}}`, true},
+		{"2012-10-17", `{"ForAllValues:StringNotEquals":{"aws:many":["${aws:none}","c"]}}`, true},
+		{"2012-10-17", `{"ForAnyValue:StringEquals":{"aws:many":"${aws:none}"}}`, false},
 		{"2012-10-17", `{"StringEquals":{"aws:username":["${aws:none}","alice"]}}`, true},
 		{"2012-10-17", `{"StringEquals":{"aws:username":"${aws:none, 'alice'}"}}`, true},
 		{"2012-10-17", `{"StringEquals":{"aws:username":"${aws:none,'bob'}"}}`, false},
@@ -128,7 +135,7 @@ func TestVariables(t *testing.T) {
 // Resources and actions.
 func TestResourcesAndActions(t *testing.T) {
 	t.Parallel()
-	ctx := fixed{"aws:username": {"alice"}}
+	ctx := fixed{"aws:username": {"alice"}, "aws:account": {accountA}, "aws:end": {"567890ab"}}
 	for _, tt := range []struct {
 		statement string
 		want      bool
@@ -139,10 +146,12 @@ func TestResourcesAndActions(t *testing.T) {
 		{`"Action":"*","Resource":"` + keyARN + `"`, true},
 		{`"Action":"*","Resource":"arn:aws:kms:us-east-1:111111111111:key/*"`, true}, {`"Action":"*","Resource":"arn:aws:kms:*:111111111111:key/*"`, true}, {`"Action":"*","Resource":"arn:aws:kms:us-*-1:*:key/*"`, true},
 		{`"Action":"*","Resource":"arn:aws:kms:us-*:key/*"`, true}, {`"Action":"*","Resource":"arn:aws:kms:*"`, true}, {`"Action":"*","Resource":"arn:aws:*:111111111111:key/*"`, true},
+		{`"Action":"*","Resource":"arn:aws:kms"`, true}, {`"Action":"*","Resource":"arn:aws:kms:us-east-1:111111111111"`, true}, {`"Action":"*","Resource":"arn:aws:kms:*:111111111112"`, false}, {`"Action":"*","Resource":"arn:aws:s3"`, false}, {`"Action":"*","NotResource":"arn:aws:kms"`, false},
+		{`"Action":"*","Resource":"arn:aws:kms:us-east-1:${aws:account}:key/*"`, false}, {`"Action":"*","NotResource":"arn:aws:kms:us-east-1:${aws:account}:key/*"`, true}, {`"Action":"*","Resource":"arn:aws:kms:us-east-1:111111111111:*${aws:end}"`, true}, {`"Action":"*","Resource":"arn:aws:kms:us-east-1*${aws:end}"`, false},
 		{`"Action":"*","Resource":"arn:aws:kms:eu-*:111111111111:key/*"`, false}, {`"Action":"*","Resource":"arn:aws:kms:us-east-1:111111111111:*/*"`, true}, {`"Action":"*","Resource":"arn:aws:kms:us-east-1:1*2:key/*"`, false},
 		{`"Action":"*","NotResource":"arn:aws:kms:us-east-1:111111111111:key/other"`, true}, {`"Action":"*","NotResource":"arn:aws:kms:*:*:*"`, false},
 		{`"Action":"*","Resource":"arn:aws:kms:us-east-1:111111111111:key/${aws:username}"`, false}, {`"Action":"*","Resource":["arn:aws:kms:us-east-1:111111111111:key/${aws:none}","*"]`, true},
-		{`"Action":"*","NotResource":"arn:aws:kms:us-east-1:111111111111:key/${aws:none}"`, false}, {`"Action":"*","NotResource":"arn:aws:kms:us-east-1:111111111111:key/${aws:username}"`, true},
+		{`"Action":"*","NotResource":"arn:aws:kms:us-east-1:111111111111:key/${aws:none}"`, true}, {`"Action":"*","NotResource":"arn:aws:kms:us-east-1:111111111111:key/${aws:username}"`, true},
 	} {
 		p := parse(t, `{"Version":"2012-10-17","Statement":{"Effect":"Allow",`+tt.statement+`}}`, iam.IdentityPolicy)
 		s := user(t)

@@ -42,7 +42,7 @@ func TestNaiveEvaluatorAgrees(t *testing.T) {
 	var running sync.WaitGroup
 	for w := range workers {
 		running.Go(func() {
-			g := &generator{Rand: rand.New(rand.NewPCG(seed, uint64(w)))}
+			g := &generator{rand.New(rand.NewPCG(seed, uint64(w))), pairWords}
 			counts := map[string]int{}
 			for range n / workers {
 				if !g.compare(t, counts) {
@@ -64,7 +64,24 @@ func TestNaiveEvaluatorAgrees(t *testing.T) {
 	}
 }
 
-type generator struct{ *rand.Rand }
+// A vocabulary is what random policies are made of.
+type vocabulary struct {
+	actions, resources, principals []string
+	condition                      func(*generator) string // one operator with its key
+}
+
+type generator struct {
+	*rand.Rand
+	vocabulary
+}
+
+var pairWords = vocabulary{
+	actions: []string{"kms:*", "*", "kms:Decrypt", "kms:Encrypt", "KMS:decrypt", "kms:De*", "kms:*crypt", "kms:?ecrypt", "s3:*", "kms:ReEncrypt*", "kms:GenerateDataKey*"},
+	resources: []string{"*", "*", keyARN, "arn:aws:kms:*:111111111111:key/*", "arn:aws:kms:us-east-1:111111111111:key/1234*", "arn:aws:kms:us-*-1:1*1:key/*", "arn:aws:kms:eu-west-1:*:*",
+		"arn:aws:kms:us-east-1:111111111111:key/${aws:username}", "arn:aws:kms:us-east-1:${aws:principalaccount}:key/*", "arn:aws:kms:us-*", "arn:aws:kms", "arn:aws:kms:us-east-1:111111111111", "arn:aws:kms:us-east-1:111111111111:key/${kms:none, '1234'}*", "arn:aws:kms:?s-east-1:111111111111:key/????????-*"},
+	principals: []string{"*", accountA, "arn:aws:iam::111111111111:root", accountB, userID, otherID, foreign, roleID, roleID + ":s", roleID + ":other"},
+	condition:  (*generator).pairCondition,
+}
 
 func (g *generator) pick(list ...string) string { return list[g.IntN(len(list))] }
 
@@ -79,14 +96,9 @@ func (g *generator) some(n int, f func() string) string {
 	return "[" + strings.Join(out, ",") + "]"
 }
 
-func (g *generator) action() string {
-	return g.pick("kms:*", "*", "kms:Decrypt", "kms:Encrypt", "KMS:decrypt", "kms:De*", "kms:*crypt", "kms:?ecrypt", "s3:*", "kms:ReEncrypt*", "kms:GenerateDataKey*")
-}
+func (g *generator) action() string { return g.pick(g.actions...) }
 
-func (g *generator) resource() string {
-	return g.pick("*", "*", keyARN, "arn:aws:kms:*:111111111111:key/*", "arn:aws:kms:us-east-1:111111111111:key/1234*", "arn:aws:kms:us-*-1:1*1:key/*", "arn:aws:kms:eu-west-1:*:*",
-		"arn:aws:kms:us-east-1:111111111111:key/${aws:username}", "arn:aws:kms:us-east-1:${aws:principalaccount}:key/*", "arn:aws:kms:us-*", "arn:aws:kms:us-east-1:111111111111:key/${kms:none, '1234'}*", "arn:aws:kms:?s-east-1:111111111111:key/????????-*")
-}
+func (g *generator) resource() string { return g.pick(g.resources...) }
 
 // texts are values of string keys, so few that they meet.
 func (g *generator) text() string { return g.pick("a", "b", "A", "ab", "a:b", "x", "", "é") }
@@ -95,7 +107,7 @@ func (g *generator) pattern() string {
 	return g.pick("a", "b", "A", "a*", "*b", "?", "??", "*", "x", "${aws:username}", "${AWS:PrincipalTag/t}", "${aws:ResourceTag/env}", "${kms:none}", "${kms:none,'a'}", "a${*}", "${$}", "*${aws:username}*", "é", "")
 }
 
-func (g *generator) condition() string {
+func (g *generator) pairCondition() string {
 	family := g.IntN(7)
 	key, value, base := "", g.pattern, ""
 	switch family {
@@ -141,7 +153,7 @@ func (g *generator) statement(principal string) string {
 	s += `,"` + g.pick("Action", "Action", "Action", "NotAction") + `":` + g.some(3, g.action)
 	s += `,"` + g.pick("Resource", "Resource", "Resource", "NotResource") + `":` + g.some(3, g.resource)
 	if g.IntN(2) == 0 {
-		first, second := g.condition(), g.condition()
+		first, second := g.condition(g), g.condition(g)
 		if g.IntN(2) == 0 && first[:strings.IndexByte(first, '{')] != second[:strings.IndexByte(second, '{')] {
 			first += "," + second
 		}
@@ -166,9 +178,7 @@ func (g *generator) principal() string {
 	if g.IntN(8) == 0 {
 		return `"*"`
 	}
-	return `{"AWS":` + g.some(3, func() string {
-		return g.pick("*", accountA, "arn:aws:iam::111111111111:root", accountB, userID, otherID, foreign, roleID, roleID+":s", roleID+":other")
-	}) + `}`
+	return `{"AWS":` + g.some(3, func() string { return g.pick(g.principals...) }) + `}`
 }
 
 func (g *generator) policies(most int) (out []string) {

@@ -3,8 +3,6 @@ package iam
 import (
 	"bytes"
 	"encoding/json"
-
-	"github.com/kmsd/kmsd/kms"
 )
 
 // String names the kind of policy as AccessDeniedException does.
@@ -19,7 +17,7 @@ func (d Decision) Decided() bool {
 // Says tells whether statements of the policy allow, and deny, what the caller asks
 // for, whatever other policies say. In a policy that names principals only the
 // statements that name the caller, or its account, speak.
-func (p *Policy) Says(r *Request, caller *kms.Principal) (allows, denies bool) {
+func (p *Policy) Says(r *Request, caller *Subject) (allows, denies bool) {
 	for i := range p.statements {
 		s := &p.statements[i]
 		if p.kind != IdentityPolicy && s.names(caller) == 0 || !s.applies(r, p.kind) {

@@ -7,6 +7,7 @@ import (
 	"math/big"
 	"net"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -79,6 +80,14 @@ func (c naiveCall) key(name string) ([]string, bool) {
 
 var naiveVariable = regexp.MustCompile(`\$\{([^}]*)\}`)
 
+// naiveSpecial takes out the variables that stand for one character.
+func naiveSpecial(v string) string {
+	if len(v) == len("${*}") {
+		return ""
+	}
+	return v
+}
+
 // expression turns a text into a regular expression; missing tells that a variable
 // has no value.
 func (c naiveCall) expression(version, text string, wild, within bool) (expr string, missing bool) {
@@ -140,18 +149,17 @@ func matchesAll(expr, s string) bool {
 }
 
 // arn matches part by part.
-func (c naiveCall) arn(version, pattern, s string) (match, missing bool) {
+func (c naiveCall) arn(version, pattern, s string) bool {
 	parts, values := naiveParts(pattern), strings.SplitN(s, ":", 6)
 	if len(parts) != 6 || len(values) != 6 {
-		return false, false
+		return false
 	}
-	match = true
+	match := true
 	for i := range parts {
-		expr, miss := c.expression(version, parts[i], true, i < 5)
-		missing = missing || miss
-		match = match && !miss && matchesAll(expr, values[i])
+		expr, missing := c.expression(version, parts[i], true, i < 5)
+		match = match && !missing && matchesAll(expr, values[i])
 	}
-	return match && !missing, missing
+	return match
 }
 
 // naiveParts splits a pattern at its colons, but for those inside variables.
@@ -164,43 +172,40 @@ func naiveParts(pattern string) []string {
 	return parts
 }
 
-func (c naiveCall) resourceMatches(version, pattern string) (match, missing bool) {
-	if len(naiveParts(pattern)) == 6 {
+func (c naiveCall) resourceMatches(version, pattern string) bool {
+	parts := naiveParts(pattern)
+	before := strings.Join(parts[:min(len(parts), 5)], ":")
+	if version == "2012-10-17" && strings.Contains(naiveVariable.ReplaceAllStringFunc(before, naiveSpecial), "${") {
+		return false
+	}
+	if len(parts) == 6 {
 		return c.arn(version, pattern, c.resource)
 	}
+	if !c.inKey && strings.HasPrefix(pattern, "arn:") && c.arn(version, pattern+strings.Repeat(":*", 6-len(parts)), c.resource) {
+		return true
+	}
 	expr, missing := c.expression(version, pattern, true, false)
-	return !missing && matchesAll(expr, c.resource), missing
+	return !missing && matchesAll(expr, c.resource)
 }
 
 func (c naiveCall) applies(version string, s map[string]any) bool {
-	anyOf := func(list []string, f func(string) (bool, bool)) (match, missing bool) {
-		for _, v := range list {
-			m, miss := f(v)
-			match, missing = match || m, missing || miss
-		}
-		return match, missing
-	}
-	action := func(a string) (bool, bool) {
+	action := func(a string) bool {
 		expr, _ := c.expression("2008-10-17", strings.ToLower(a), true, false)
-		return matchesAll(expr, strings.ToLower(c.action)), false
+		return matchesAll(expr, strings.ToLower(c.action))
 	}
 	if a, ok := s["Action"]; ok {
-		if m, _ := anyOf(listOf(a), action); !m {
+		if !slices.ContainsFunc(listOf(a), action) {
 			return false
 		}
-	} else if a, ok := s["NotAction"]; !ok {
-		return false
-	} else if m, _ := anyOf(listOf(a), action); m {
+	} else if a, ok := s["NotAction"]; !ok || slices.ContainsFunc(listOf(a), action) {
 		return false
 	}
-	resource := func(r string) (bool, bool) { return c.resourceMatches(version, r) }
+	resource := func(r string) bool { return c.resourceMatches(version, r) }
 	if r, ok := s["Resource"]; ok {
-		if m, _ := anyOf(listOf(r), resource); !m {
+		if !slices.ContainsFunc(listOf(r), resource) {
 			return false
 		}
-	} else if r, ok := s["NotResource"]; !ok {
-		return false
-	} else if m, missing := anyOf(listOf(r), resource); m || missing {
+	} else if r, ok := s["NotResource"]; !ok || slices.ContainsFunc(listOf(r), resource) {
 		return false
 	}
 	conditions, _ := s["Condition"].(map[string]any)
@@ -245,17 +250,11 @@ func (c naiveCall) condition(version, operator, key string, want []string) bool 
 	}
 	all, some := true, false
 	for _, g := range got {
-		match, missing := false, false
+		ok := negated
 		for _, w := range want {
-			m, miss := c.compare(version, op, w, g)
-			match, missing = match || m, missing || miss
-		}
-		ok := match
-		if negated {
-			if !match && missing {
-				return false
+			if c.compare(version, op, w, g) {
+				ok = !negated
 			}
-			ok = !match
 		}
 		if set == "forallvalues" && !ok {
 			return false
@@ -271,7 +270,7 @@ func (c naiveCall) condition(version, operator, key string, want []string) bool 
 	return some
 }
 
-func (c naiveCall) compare(version, op, want, got string) (match, missing bool) {
+func (c naiveCall) compare(version, op, want, got string) bool {
 	ordered := func(sign int) bool {
 		switch {
 		case strings.HasSuffix(op, "lessthan"):
@@ -288,29 +287,29 @@ func (c naiveCall) compare(version, op, want, got string) (match, missing bool) 
 	switch {
 	case op == "stringequals":
 		expr, missing := c.expression(version, want, false, false)
-		return !missing && matchesAll(expr, got), missing
+		return !missing && matchesAll(expr, got)
 	case op == "stringequalsignorecase":
 		expr, missing := c.expression(version, want, false, false)
-		return !missing && matchesAll("(?i)"+expr, got), missing
+		return !missing && matchesAll("(?i)"+expr, got)
 	case op == "stringlike":
 		expr, missing := c.expression(version, want, true, false)
-		return !missing && matchesAll(expr, got), missing
+		return !missing && matchesAll(expr, got)
 	case strings.HasPrefix(op, "arn"):
 		return c.arn(version, want, got)
 	case strings.HasPrefix(op, "numeric"):
 		w, _ := new(big.Rat).SetString(want)
 		g, ok := new(big.Rat).SetString(got)
-		return ok && ordered(g.Cmp(w)), false
+		return ok && ordered(g.Cmp(w))
 	case strings.HasPrefix(op, "date"):
 		w, _ := naiveTime(want)
 		g, ok := naiveTime(got)
-		return ok && ordered(g.Compare(w)), false
+		return ok && ordered(g.Compare(w))
 	case op == "bool":
-		return strings.EqualFold(want, got), false
+		return strings.EqualFold(want, got)
 	case op == "binaryequals":
 		w, _ := base64.StdEncoding.DecodeString(want)
 		g, err := base64.StdEncoding.DecodeString(got)
-		return err == nil && string(w) == string(g), false
+		return err == nil && string(w) == string(g)
 	}
 	if !strings.Contains(want, "/") {
 		if strings.Contains(want, ":") {
@@ -321,7 +320,7 @@ func (c naiveCall) compare(version, op, want, got string) (match, missing bool) 
 	}
 	_, network, err := net.ParseCIDR(want)
 	ip := net.ParseIP(got)
-	return err == nil && ip != nil && network.Contains(ip), false
+	return err == nil && ip != nil && network.Contains(ip)
 }
 
 func naiveTime(s string) (time.Time, bool) {
@@ -393,7 +392,8 @@ type naiveSubject struct {
 	boundary           string
 }
 
-// decide is §5.3 of the behaviour document, word for word.
+// decide follows AWS IAM ("How AWS enforcement code logic evaluates requests to allow or
+// deny access") and AWS KMS ("Key policies in AWS KMS"), sentence by sentence.
 func (n naiveSubject) decide(action, keyPolicy, account string, ctx fixed, crossAccount bool) bool {
 	c := naiveCall{who: n.who, action: action, resource: keyARN, ctx: ctx}
 	iAllow, iDeny := c.verdict(n.identity)
@@ -426,7 +426,7 @@ func (n naiveSubject) decide(action, keyPolicy, account string, ctx fixed, cross
 				for _, id := range identities(n.who) {
 					all = all && in[id]
 				}
-				out = out && !all
+				out = out && !all || n.boundary != ""
 			} else {
 				out = out && len(in) == 0
 			}
@@ -445,11 +445,10 @@ func (n naiveSubject) decide(action, keyPolicy, account string, ctx fixed, cross
 		name = name || (!root && hit[n.who.UniqueID])
 		role = role || n.who.RoleID != "" && hit[n.who.RoleID]
 	}
-	direct := name || role && limited || anyone && limited || acct && root
-	delegated := acct || anyone
+	direct := name || role && limited || anyone || acct && root
 	iamAllow := (iAllow || root) && limited
 	if n.who.Account == account {
-		return direct || delegated && iAllow && limited
+		return direct || acct && iAllow && limited
 	}
 	return crossAccount && (name || role || acct || anyone) && iamAllow
 }

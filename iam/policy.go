@@ -235,11 +235,11 @@ func (c *clause) compile(kind Kind, variables bool) (statement, error) {
 		s.actions = append(s.actions, compileAction(a))
 	}
 	for _, r := range c.resources {
-		a, ok := compileARN(r, rules.wild())
+		patterns, ok := compileResource(r, kind, rules.wild())
 		if !ok {
 			return s, errSyntax
 		}
-		s.resources = append(s.resources, a)
+		s.resources = append(s.resources, patterns...)
 	}
 	for _, comparison := range c.conditions {
 		cond, err := compileCondition(comparison, rules)
@@ -298,15 +298,10 @@ func (s *statement) appliesToAction(action string) bool {
 	return s.notAction
 }
 
-// appliesToResource leaves out a resource whose variables have no value; in a
-// NotResource element that leaves nothing to say.
 func (s *statement) appliesToResource(r *Request) bool {
 	for i := range s.resources {
-		switch match, bound := s.resources[i].matches(r.Resource, r.Context); {
-		case match:
+		if s.resources[i].matches(r.Resource, r.Context) {
 			return !s.notResource
-		case !bound && s.notResource:
-			return false
 		}
 	}
 	return s.notResource

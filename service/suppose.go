@@ -146,7 +146,7 @@ func (x *explainer) consult() error {
 }
 
 func (x *explainer) add(c Consulted, policy *iam.Policy) {
-	c.Allows, c.Denies = policy.Says(&x.call.asked, &x.call.Principal)
+	c.Allows, c.Denies = policy.Says(&x.call.asked, &x.call.subject)
 	x.out.Consulted = append(x.out.Consulted, c)
 }
 
