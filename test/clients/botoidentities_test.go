@@ -203,8 +203,10 @@ func (b botoIdentities) refusals(t *testing.T, user string) {
 	b.refusedWith(t, 2, http.StatusConflict, "DeleteConflictException", "DeleteConflict", "Cannot delete entity, must delete access keys first.",
 		"DeleteUser", object{"UserName": b.owner(t)})
 	b.refusedWith(t, 0, http.StatusBadRequest, "MalformedPolicyDocumentException", "MalformedPolicyDocument", "Syntax errors in policy.",
-		"PutUserPolicy", object{"UserName": user, "PolicyName": "x", "PolicyDocument": "{}"})
-	b.refusedWith(t, 1, http.StatusBadRequest, "ClientError", "ValidationError",
+		"PutUserPolicy", object{"UserName": user, "PolicyName": "x", "PolicyDocument": "{"})
+	b.refusedWith(t, 1, http.StatusBadRequest, "MalformedPolicyDocumentException", "MalformedPolicyDocument", "This policy contains invalid Json",
+		"CreateRole", object{"RoleName": "None." + b.region, "AssumeRolePolicyDocument": "trust.json"})
+	b.refusedWith(t, 2, http.StatusBadRequest, "ClientError", "ValidationError",
 		"1 validation error detected: Value '1001' at 'maxItems' failed to satisfy constraint: Member must have value less than or equal to 1000",
 		"ListUsers", object{"MaxItems": 1001})
 }
