@@ -19,7 +19,21 @@ func malformed(text string) error {
 var (
 	errSyntax = malformed("Syntax errors in policy.")
 	errJSON   = malformed("Policy contains invalid json")
+	// errTrustJSON is IAM's word for a trust policy that is no JSON.
+	errTrustJSON = malformed("This policy contains invalid Json")
 )
+
+// notJSON is how text that is no JSON is refused as a policy: each kind has words of its
+// own (aws/aws-cli#3501 on policies of users, AWSCookbook/Security#2 on trust policies).
+func notJSON(kind Kind) error {
+	switch kind {
+	case IdentityPolicy:
+		return errSyntax
+	case TrustPolicy:
+		return errTrustJSON
+	}
+	return errJSON
+}
 
 // object is a JSON object in the order of its text.
 type object []member

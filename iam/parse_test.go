@@ -115,6 +115,7 @@ func TestParseIdentityPolicy(t *testing.T) {
 	const m = "MalformedPolicyDocumentException: "
 	check(t, iam.IdentityPolicy, []struct{ text, want string }{
 		{allow("kms:*", "*"), ""}, {allow("*", "arn:aws:kms:*:*:key/*"), ""},
+		{``, syntax}, {`{`, syntax}, {`{} {}`, syntax}, {`./policy.json`, syntax}, {`{}`, syntax},
 		{statement(``), m + "Policy document should not specify a principal."},
 		{`{"Statement":{"Effect":"Allow","Resource":"*"}}`, m + "Policy statement must contain actions."},
 		{`{"Statement":{"Effect":"Allow","Action":"kms:*"}}`, m + "Policy statement must contain resources."},
@@ -128,9 +129,11 @@ func TestParseIdentityPolicy(t *testing.T) {
 func TestParseTrustPolicy(t *testing.T) {
 	t.Parallel()
 	const m = "MalformedPolicyDocumentException: "
+	const invalidJSON = m + "This policy contains invalid Json"
 	check(t, iam.TrustPolicy, []struct{ text, want string }{
 		{`{"Statement":{"Effect":"Allow","Principal":{"AWS":"111111111111"},"Action":"sts:AssumeRole"}}`, ""},
 		{`{"Statement":{"Effect":"Allow","Principal":{"Federated":"arn:aws:iam::111111111111:oidc-provider/x","Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRoleWithWebIdentity"}}`, ""},
+		{``, invalidJSON}, {`{`, invalidJSON}, {`{} {}`, invalidJSON}, {`policy.json`, invalidJSON}, {`{}`, syntax},
 		{statement(``), m + "Has prohibited field Resource"},
 		{`{"Statement":{"Effect":"Allow","Action":"sts:AssumeRole"}}`, m + "Missing required field Principal"},
 		{`{"Statement":{"Effect":"Allow","Principal":"*"}}`, m + "Policy statement must contain actions."},

@@ -58,6 +58,9 @@ func Parse(text string, kind Kind) (*Policy, error) {
 		return nil, &kms.Error{Code: kms.CodeLimitExceeded, Message: "The key policy exceeds the size limit of 32768 bytes."}
 	}
 	doc, err := parseDocument(text)
+	if err == errJSON { // errors.Is goes by the code, which errSyntax has, too
+		return nil, notJSON(kind)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -81,7 +81,7 @@ func TestInlinePolicyDocuments(t *testing.T) {
 			return p(k.param, "Name", "PolicyName", "p", "PolicyDocument", document)
 		}
 		walk(t, s, []step{
-			{put, of("{"), malformed + "Policy contains invalid json"},
+			{put, of("{"), malformed + "Syntax errors in policy."},
 			{put, of("{}"), malformed + "Syntax errors in policy."},
 			{put, of(`{"Version":"2012-10-17","Statement":{"Effect":"Allow","Principal":"*","Action":"*","Resource":"*"}}`), malformed + "Policy document should not specify a principal."},
 			{put, p(k.param, "Name", "PolicyName", "a b", "PolicyDocument", readText), `ValidationException: 1 validation error detected: Value 'a b' at 'policyName' failed to satisfy constraint: Member must satisfy regular expression pattern: [\w+=,.@-]+`},

@@ -36,6 +36,7 @@ func TestRoles(t *testing.T) {
 		{"TagRole", p("RoleName", "app", "Tags.member.1.Key", "a", "Tags.member.1.Value", "b"), appGone}, {"UntagRole", p("RoleName", "app", "TagKeys.member.1", "a"), appGone},
 		{"ListRoleTags", p("RoleName", "app"), appGone}, {"PutRolePermissionsBoundary", p("RoleName", "app", "PermissionsBoundary", readOnly), appGone},
 		{"DeleteRolePermissionsBoundary", p("RoleName", "app"), appGone}, {"ListInstanceProfilesForRole", p("RoleName", "app"), appGone},
+		{"CreateRole", p("RoleName", "app", "AssumeRolePolicyDocument", "trust.json"), "MalformedPolicyDocumentException: This policy contains invalid Json"},
 		{"CreateRole", p("RoleName", "app", "AssumeRolePolicyDocument", "{}"), "MalformedPolicyDocumentException: Syntax errors in policy."},
 		{"CreateRole", p("RoleName", "app", "AssumeRolePolicyDocument", strings.Replace(trustRoot, `"Action"`, `"Resource":"*","Action"`, 1)), "MalformedPolicyDocumentException: Has prohibited field Resource"},
 		{"CreateRole", p("RoleName", "app", "AssumeRolePolicyDocument", trustNobody), notTrusted},

@@ -164,7 +164,7 @@ func TestSessionPoliciesAndTags(t *testing.T) {
 		name, want string
 		more       []string
 	}{
-		{"malformed policy", "MalformedPolicyDocumentException: Policy contains invalid json", []string{"Policy", "{"}},
+		{"malformed policy", "MalformedPolicyDocumentException: Syntax errors in policy.", []string{"Policy", "{"}},
 		{"no such policy", "ValidationException: The specified policy does not exist: arn:aws:iam::111122223333:policy/None", []string{"PolicyArns.member.1.arn", "arn:aws:iam::111122223333:policy/None"}},
 		{"duplicate tags", "ValidationException: Duplicate tag keys found. Please note that Tag keys are case insensitive.", []string{"Tags.member.1.Key", "a", "Tags.member.1.Value", "1", "Tags.member.2.Key", "A", "Tags.member.2.Value", "1"}},
 		{"transitive without a tag", "ValidationException: The specified transitive tag key must be included in the requested tags.", []string{"TransitiveTagKeys.member.1", "a"}},

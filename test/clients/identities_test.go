@@ -105,8 +105,25 @@ func cliUsers(t *testing.T, i identities) {
 	i.silent(t, 1, "iam", "put-user-permissions-boundary", "--user-name", alice, "--permissions-boundary", powerUser)
 	shown = with(with(i.user(alice), bounded(powerUser)), object{"Tags": []any{object{"Key": "Team", "Value": "blue"}, object{"Key": "empty", "Value": ""}, object{"Key": "cost", "Value": "7"}}})
 	expect(t, "get-user", object{"User": shown}, i.call(t, 2, "iam", "get-user", "--user-name", alice))
+	i.silent(t, 0, "iam", "untag-user", "--user-name", alice, "--tag-keys", "empty", "TEAM")
+	expect(t, "list-user-tags", object{"Tags": []any{object{"Key": "cost", "Value": "7"}}},
+		i.call(t, 1, "iam", "list-user-tags", "--user-name", alice, "--query", "{Tags: Tags}"))
 	i.refused(t, 0, "MalformedPolicyDocument", "PutUserPolicy", "Policy document should not specify a principal.",
 		"iam", "put-user-policy", "--user-name", bob, "--policy-name", "x", "--policy-document", trusting(account, ""))
+	cliRename(t, i, alice, bob)
+}
+
+// cliRename gives a user another name and path: it stays the same user.
+func cliRename(t *testing.T, i identities, alice, bob string) {
+	before := i.call(t, 2, "iam", "get-user", "--user-name", bob)["User"].(object)
+	i.refused(t, 0, "EntityAlreadyExists", "UpdateUser", "User with name "+alice+" already exists.",
+		"iam", "update-user", "--user-name", bob, "--new-user-name", alice)
+	bert, moved := "Bert"+i.end, i
+	moved.path += "moved/"
+	i.silent(t, 1, "iam", "update-user", "--user-name", bob, "--new-user-name", bert, "--new-path", moved.path)
+	expect(t, "get-user", object{"User": with(moved.user(bert), object{"UserId": before["UserId"], "CreateDate": before["CreateDate"]})},
+		i.call(t, 2, "iam", "get-user", "--user-name", bert))
+	i.refused(t, 0, "NoSuchEntity", "GetUser", "The user with name "+bob+" cannot be found.", "iam", "get-user", "--user-name", bob)
 }
 
 // cliUserPages reads the list of users whole, in pages that the CLI joins, and in pieces. It

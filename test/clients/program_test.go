@@ -30,6 +30,8 @@ type call struct {
 	Retries     object `json:"retries,omitempty"`
 	Paginate    int    `json:"paginate,omitempty"`
 	Presign     bool   `json:"presign,omitempty"`
+	Wait        string `json:"wait,omitempty"`
+	Attempts    int    `json:"attempts,omitempty"`
 }
 
 // reply is a line of output.
@@ -37,6 +39,7 @@ type reply struct {
 	Result    object   `json:"result"`
 	Pages     []any    `json:"pages"`
 	Refusal   *refusal `json:"refusal"`
+	GaveUp    string   `json:"gaveUp"` // what a waiter says
 	Failure   string   `json:"failure"`
 	Status    int      `json:"status"`
 	RequestID string   `json:"requestId"`
@@ -89,10 +92,21 @@ func (p *program) read(t *testing.T, into any) {
 // do runs a call, which the service must have answered.
 func (p *program) do(t *testing.T, c call) reply {
 	t.Helper()
+	p.begin(t, c)
+	return p.end(t, c)
+}
+
+// begin has the program begin a call, whose reply end reads.
+func (p *program) begin(t *testing.T, c call) {
+	t.Helper()
 	p.at.settle(t)
 	if err := p.in.Encode(c); err != nil {
 		t.Fatalf("%v: %s", err, p.stderr)
 	}
+}
+
+func (p *program) end(t *testing.T, c call) reply {
+	t.Helper()
 	var r reply
 	p.read(t, &r)
 	if r.Failure != "" {
@@ -114,9 +128,14 @@ func (p *program) succeed(t *testing.T, c call) object {
 // refuse runs a call, which the service must refuse in these words.
 func (p *program) refuse(t *testing.T, c call, want refusal) {
 	t.Helper()
+	p.refuseWith(t, c, http.StatusBadRequest, want)
+}
+
+func (p *program) refuseWith(t *testing.T, c call, status int, want refusal) {
+	t.Helper()
 	r := p.do(t, c)
-	if r.Refusal == nil || *r.Refusal != want || r.Status != http.StatusBadRequest || !uuid.ok(r.RequestID) {
-		t.Fatalf("%s: got %+v\n(%+v)\nwant %+v", c.Operation, r.Refusal, r, want)
+	if r.Refusal == nil || *r.Refusal != want || r.Status != status || !uuid.ok(r.RequestID) {
+		t.Fatalf("%s: got %+v\n(%+v)\nwant %d, %+v", c.Operation, r.Refusal, r, status, want)
 	}
 }
 

@@ -1,6 +1,7 @@
 package clients_test
 
 import (
+	"context"
 	"encoding/xml"
 	"fmt"
 	"io"
@@ -8,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
@@ -120,6 +122,76 @@ func (r *roleTest) deleted(t *testing.T, living *kms.Client) {
 	newRole(t, r.role, r.userARN, "", "")
 	_, err = r.encrypt(t, fresh)
 	sdkError[smithy.APIError](t, err, "AccessDeniedException", r.refusal("kms:Encrypt", "identity-based policy"))
+}
+
+// recordedSTS keeps the sessions that a provider got.
+type recordedSTS struct {
+	*sts.Client
+	sessions []*ststypes.Credentials
+}
+
+func (s *recordedSTS) AssumeRole(ctx context.Context, in *sts.AssumeRoleInput, options ...func(*sts.Options)) (*sts.AssumeRoleOutput, error) {
+	out, err := s.Client.AssumeRole(ctx, in, options...)
+	if err == nil {
+		s.sessions = append(s.sessions, out.Credentials)
+	}
+	return out, err
+}
+
+// refreshing is a client of KMS that assumes the role when its session ends within the
+// window.
+func (r *roleTest) refreshing(t *testing.T, node int, window time.Duration) (*kms.Client, *recordedSTS) {
+	from := &recordedSTS{Client: stsAt(t, (node+1)%nodes, r.region, r.user.provider())}
+	provider := stscreds.NewAssumeRoleProvider(from, r.roleARN, func(o *stscreds.AssumeRoleOptions) { o.RoleSessionName = "app" })
+	return kmsAt(t, node, r.region, aws.NewCredentialsCache(provider, func(o *aws.CredentialsCacheOptions) { o.ExpiryWindow = window })), from
+}
+
+// TestGoSDKRoleRefresh has the SDK assume a role again whenever its session is about to
+// end: a session lasts a quarter of an hour, so that a window of an hour is each call.
+func TestGoSDKRoleRefresh(t *testing.T) {
+	t.Parallel()
+	r := newRoleTest(t, "me-west-1")
+	cached, once := r.refreshing(t, 0, 0)
+	renewed, often := r.refreshing(t, 1, time.Hour)
+	const calls = 3
+	for range calls {
+		for _, client := range []*kms.Client{cached, renewed} {
+			if _, err := r.encrypt(t, client); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if len(once.sessions) != 1 || len(often.sessions) != calls {
+		t.Fatalf("%d calls got %d and %d sessions, want 1 and %d", calls, len(once.sessions), len(often.sessions), calls)
+	}
+	ids := map[string]bool{}
+	for node, s := range often.sessions {
+		ids[*s.AccessKeyId] = true
+		if left := time.Until(*s.Expiration); left > 15*time.Minute || left < 10*time.Minute {
+			t.Errorf("a session of the SDK's default of 15 minutes has %s left", left)
+		}
+		old := login{*s.AccessKeyId, *s.SecretAccessKey, *s.SessionToken} // good until its end
+		if _, err := r.encrypt(t, kmsAt(t, node%nodes, r.region, old.provider())); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(ids) != calls {
+		t.Errorf("%d sessions have %d access key ids", calls, len(ids))
+	}
+	r.untrusted(t, cached, renewed)
+}
+
+// untrusted takes the user out of the role's trust policy: a session lives on, and
+// cannot be renewed.
+func (r *roleTest) untrusted(t *testing.T, cached, renewed *kms.Client) {
+	got[iam.UpdateAssumeRolePolicyOutput](t)(iamAt(t, 2).UpdateAssumeRolePolicy(t.Context(), &iam.UpdateAssumeRolePolicyInput{
+		RoleName: &r.role, PolicyDocument: aws.String(trusting(account, "")),
+	}))
+	if _, err := r.encrypt(t, cached); err != nil {
+		t.Fatal(err)
+	}
+	_, err := r.encrypt(t, renewed)
+	sdkError[smithy.APIError](t, err, "AccessDenied", "User: "+r.userARN+" is not authorized to perform: sts:AssumeRole on resource: "+r.roleARN)
 }
 
 // profiles are a configuration file, in which a program's profile names its role and

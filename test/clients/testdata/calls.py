@@ -3,7 +3,8 @@
 A line of input names the endpoint, service, operation, parameters and botocore's
 retry configuration. Bytes travel as {"$bytes": base64}, times as {"$time":
 seconds since 1970}. With "environment" set, the endpoint is given by
-AWS_ENDPOINT_URL, otherwise by the parameter endpoint_url.
+AWS_ENDPOINT_URL, otherwise by the parameter endpoint_url. With "wait", the call is
+made by the waiter of that name, at most "attempts" times.
 """
 
 import base64
@@ -54,6 +55,9 @@ def run(client, call):
     method = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", call["operation"]).lower()
     if call.get("presign"):
         return {"result": {"URL": client.generate_presigned_url(method, Params=params, ExpiresIn=60, HttpMethod="GET")}}
+    if call.get("wait"):
+        client.get_waiter(call["wait"]).wait(WaiterConfig={"Delay": 1, "MaxAttempts": call["attempts"]}, **params)
+        return {"result": {}}
     if call.get("paginate"):
         pages = client.get_paginator(method).paginate(PaginationConfig={"PageSize": call["paginate"]}, **params)
         return {"pages": [packed({k: v for k, v in p.items() if k != "ResponseMetadata"}) for p in pages]}
@@ -94,6 +98,8 @@ def main():
             reply = run(clients[which], call)
         except botocore.exceptions.ClientError as error:
             reply = refusal(error)
+        except botocore.exceptions.WaiterError as error:
+            reply = {"gaveUp": str(error)}
         except Exception as error:  # reported to the test, which fails
             reply = {"failure": repr(error)}
         print(json.dumps(reply), flush=True)
