@@ -70,7 +70,7 @@ func TestPolicyParameters(t *testing.T) {
 	name129 := strings.Repeat("n", 129)
 	of := func(document string) []string { return p("PolicyName", "x", "PolicyDocument", document) }
 	walk(t, s, []step{
-		{"CreatePolicy", of("{"), malformed + "Policy contains invalid json"},
+		{"CreatePolicy", of("{"), malformed + "Syntax errors in policy."},
 		{"CreatePolicy", of("{}"), malformed + "Syntax errors in policy."},
 		{"CreatePolicy", of(`{"Version":"2012-10-17","Statement":{"Effect":"Allow","Principal":"*","Action":"*","Resource":"*"}}`), malformed + "Policy document should not specify a principal."},
 		{"CreatePolicy", of(ofSize(6145)), "LimitExceeded: Cannot exceed quota for PolicySize: 6144"},

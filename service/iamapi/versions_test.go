@@ -72,7 +72,7 @@ func TestPolicyVersionDocuments(t *testing.T) {
 	arn := s.NewManagedPolicy(t, testkit.Account, "Read", readText)
 	before := s.Machine.Index()
 	for document, want := range map[string]string{
-		"{":          "MalformedPolicyDocumentException: Policy contains invalid json",
+		"{":          "MalformedPolicyDocumentException: Syntax errors in policy.",
 		"{}":         "MalformedPolicyDocumentException: Syntax errors in policy.",
 		ofSize(6145): "LimitExceeded: Cannot exceed quota for PolicySize: 6144",
 	} {
