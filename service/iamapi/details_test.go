@@ -95,20 +95,36 @@ func arns(page string) (out []string) {
 // Long documents end a page early, so that no answer takes a node's memory.
 func TestAccountAuthorizationDetailsAreBounded(t *testing.T) {
 	t.Parallel()
-	s := testkit.Start(t)
-	long := strings.Replace(readText, "{", "{"+strings.Repeat(" ", 130000), 1)
-	for n := range 9 {
-		s.NewManagedPolicy(t, testkit.Account, fmt.Sprint("Long", n), fmt.Sprint(long, strings.Repeat(" ", n)))
+	long := func(text string, n int) string {
+		return strings.Replace(text, "{", "{"+strings.Repeat(" ", 130000+n), 1)
 	}
-	all := everyPage(t, s, "GetAccountAuthorizationDetails", p("MaxItems", "1000"))
-	seen := 0
-	for _, page := range all {
-		seen += len(arns(page))
-		if len(page) > 2<<20 {
-			t.Errorf("a page of %d bytes", len(page))
-		}
-	}
-	if len(all) != 3 || seen != 9 {
-		t.Errorf("%d pages with %d policies", len(all), seen)
+	for name, add := range map[string]func(t *testing.T, s *testkit.Solo, n int){
+		"versions": func(t *testing.T, s *testkit.Solo, n int) {
+			s.NewManagedPolicy(t, testkit.Account, fmt.Sprint("Long", n), long(readText, n))
+		},
+		"inline policies": func(t *testing.T, s *testkit.Solo, n int) {
+			s.NewIdentity(t, fsm.KindUser, testkit.Account, fmt.Sprint("long", n), long(readText, n))
+		},
+		"trust policies": func(t *testing.T, s *testkit.Solo, n int) {
+			s.SetTrust(t, s.NewIdentity(t, fsm.KindRole, testkit.Account, fmt.Sprint("long", n)).ID, long(trusting("arn:aws:iam::111122223333:root", ""), n))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := testkit.Start(t)
+			for n := range 9 {
+				add(t, s, n)
+			}
+			all, seen := everyPage(t, s, "GetAccountAuthorizationDetails", p("MaxItems", "1000")), 0
+			for _, page := range all {
+				seen += len(arns(page))
+				if len(page) > 2<<20 {
+					t.Errorf("a page of %d bytes", len(page))
+				}
+			}
+			if len(all) != 3 || seen != 9 {
+				t.Errorf("%d pages with %d elements", len(all), seen)
+			}
+		})
 	}
 }

@@ -131,7 +131,7 @@ func TestListEntitiesForPolicy(t *testing.T) {
 		{"ListEntitiesForPolicy", p("PolicyArn", keysARN), keysGone},
 	})
 	marker := between(t, ask(t, s, testkit.Root, "ListEntitiesForPolicy", "PolicyArn", both, "MaxItems", "1"), "Marker")
-	for _, params := range [][]string{p("PolicyArn", none), p("PolicyArn", both, "EntityFilter", "User"), p("PolicyArn", both, "PathPrefix", "/eng/")} {
+	for _, params := range [][]string{p("PolicyArn", none), p("PolicyArn", both, "EntityFilter", "User"), p("PolicyArn", both, "PathPrefix", "/eng/"), p("PolicyArn", both, "PolicyUsageFilter", "PermissionsPolicy")} {
 		walk(t, s, []step{{"ListEntitiesForPolicy", append(p("Marker", marker), params...), "ValidationException: Invalid Marker."}})
 	}
 }
