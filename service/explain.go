@@ -291,19 +291,34 @@ func (x *explainer) onIdentity() error {
 	return nil
 }
 
-// target tells the conditions which user, group or role the call is on, and returns
-// how a refusal of IAM's names it; empty where it shows the resource.
+// target tells the conditions which user, group, role or policy the call is on, and
+// returns how a refusal of IAM's names it; empty where it shows the resource.
 func (x *explainer) target() (shown string) {
 	noun, path, _ := strings.Cut(x.arn.Resource, "/")
 	kind, ok := kinds[noun]
 	name := path[strings.LastIndexByte(path, '/')+1:]
-	if !ok || name == "" || x.call.row.makes {
+	switch {
+	case name != "" && noun == "policy":
+		return noun + " " + x.targetPolicy(name)
+	case !ok || name == "" || x.call.row.makes:
 		return ""
 	}
 	if i, ok := named(x.call.View, x.arn.Account, kind, name); ok && i.ARN() == x.out.Resource {
 		x.call.SetTarget(i)
 	}
 	return noun + " " + name
+}
+
+// targetPolicy is target for a managed policy, which refusals name by its ARN once it is
+// there.
+func (x *explainer) targetPolicy(name string) (shown string) {
+	if x.call.row.makes {
+		return name
+	}
+	if p, ok := x.call.View.ManagedPolicy(x.out.Resource); ok {
+		x.call.Target = Target{Tags: p.Tags}
+	}
+	return x.out.Resource
 }
 
 func invalid(message string) error { return &kms.Error{Code: kms.CodeValidation, Message: message} }

@@ -196,6 +196,17 @@ func questions(t *testing.T, s *testkit.Solo) (all []question) {
 	} {
 		all = append(all, question{"iam", q.op, form(q.name, q.value, "PolicyName", "none"), "iam:" + q.op, iam + q.resource})
 	}
+	const own = iam + "policy/Own"
+	if a := s.Raw(t, testkit.Root, "iam", "TagPolicy", form("PolicyArn", own, "Tags.member.1.Key", "team", "Tags.member.1.Value", "red")); a.Refusal != nil {
+		t.Fatal(a.Refusal)
+	}
+	for _, q := range []struct{ op, body, resource string }{
+		{"GetPolicy", form("PolicyArn", own), own}, {"GetPolicyVersion", form("PolicyArn", own, "VersionId", "v1"), own},
+		{"GetPolicy", form("PolicyArn", iam+"policy/None"), iam + "policy/None"}, {"GetPolicy", form("PolicyArn", iamARN), iamARN},
+		{"CreatePolicy", form("PolicyName", "New", "PolicyDocument", allow("s3:*", "*", "")), iam + "policy/New"},
+	} {
+		all = append(all, question{"iam", q.op, q.body, "iam:" + q.op, q.resource})
+	}
 	for _, role := range []string{"App", "Edged"} {
 		all = append(all, question{"sts", "AssumeRole", form("RoleArn", iam+"role/svc/"+role, "RoleSessionName", "ci"), "sts:AssumeRole", iam + "role/svc/" + role})
 	}

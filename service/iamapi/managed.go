@@ -17,7 +17,7 @@ import (
 func policyRows() []*service.Row {
 	return []*service.Row{
 		iamRow("CreatePolicy", service.Op[wire.CreatePolicyRequest, wire.CreatePolicyResponse]{
-			Once: true, Check: func(in *wire.CreatePolicyRequest) error { return checkTags(in.Tags) },
+			Once: true, Makes: true, Check: func(in *wire.CreatePolicyRequest) error { return checkTags(in.Tags) },
 			Resource: func(r *service.Request, in *wire.CreatePolicyRequest) (arn, shown string) {
 				p := fsm.ManagedPolicy{Account: r.Principal.Account, Path: pathOr(in.Path), Name: in.PolicyName}
 				return p.ARN(), "policy " + in.PolicyName
