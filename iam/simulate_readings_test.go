@@ -43,6 +43,7 @@ var readings = []reading{
 	{"takes a wildcard in the type of a resource for text", "AWS: Amazon Resource Names, incorrect wildcard usage, without saying what it does; kmsd matches it", (*question).typeWildcards},
 	{"exempts from a Deny whomever NotPrincipal lists in one form", "AWS IAM: NotPrincipal, the account and the role must be listed, too", (*question).exempt},
 	{"lets other accounts use operations that do not cross accounts", "AWS KMS: Permissions reference, cross-account use", (*question).crossAccount},
+	{"names a Deny of the caller's own account where the other account's key does not let it in", "AWS does not say; kmsd does not tell whether others have a key", (*question).ownDenials},
 	{"lets a session policy bound what a key policy grants to the session or to everybody", "AWS IAM: Policy evaluation logic, permissions granted directly to a session are not limited", (*question).boundSession},
 }
 
@@ -429,18 +430,44 @@ func (q *question) own() bool {
 	return q.Key != nil && arn.Account == q.Account
 }
 
-// boundSession: where the session policy allows nothing, no statement of the key policy
-// does. Those that name the role or the account alone are left to kmsd.
-func (q *question) boundSession() {
-	if q.Session == nil || !q.own() {
+// ownDenials: where a policy of a caller from another account denies, the key's policy is
+// no matter.
+func (q *question) ownDenials() {
+	if q.Key == nil || q.own() {
 		return
 	}
-	policy, err := iam.Parse(q.Session.text(), iam.IdentityPolicy)
+	for _, d := range slices.Concat(q.Identity, optional(q.Boundary, q.Session)) {
+		if decision := q.saidBy(&d); decision.Explicit && !decision.Allowed {
+			q.Key.Statement = append(q.Key.Statement, map[string]any{"Effect": "Allow", "Principal": map[string]any{"AWS": q.Caller}, "Action": "*", "Resource": "*"})
+			return
+		}
+	}
+}
+
+// optional returns those documents that are there.
+func optional(documents ...*document) (out []document) {
+	for _, d := range documents {
+		if d != nil {
+			out = append(out, *d)
+		}
+	}
+	return out
+}
+
+// saidBy is what one policy of the caller says.
+func (q *question) saidBy(d *document) iam.Decision {
+	policy, err := iam.Parse(d.text(), iam.IdentityPolicy)
 	if err != nil {
 		panic(err)
 	}
 	s := &iam.Subject{Principal: &kms.Principal{Type: kms.PrincipalUser}, Identity: []iam.Attached{{Policy: policy}}}
-	if iam.AuthorizeIdentity(s, &iam.Request{Action: q.Action, Resource: q.Resource, Account: q.Account, Context: q.fixed()}).Allowed {
+	return iam.AuthorizeIdentity(s, &iam.Request{Action: q.Action, Resource: q.Resource, Account: q.Account, Context: q.fixed()})
+}
+
+// boundSession: where the session policy allows nothing, no statement of the key policy
+// does. Those that name the role or the account alone are left to kmsd.
+func (q *question) boundSession() {
+	if q.Session == nil || !q.own() || q.saidBy(q.Session).Allowed {
 		return
 	}
 	for _, s := range q.Key.Statement {
