@@ -16,11 +16,14 @@ const maxCacheShards = 64
 type MaterialKey struct {
 	KeyID, MaterialID string
 	ModIndex          uint64
+	// Public names the material's public half, which is opened without its secret.
+	Public bool
 }
 
 // MaterialCache keeps opened material, at most its capacity, so that a hot key is
-// not unwrapped for every request. It must be asked only after the record was
-// read from the state that the request may see; it answers nothing by itself.
+// not unwrapped for every request: a *Material, *PrivateKey, *MACKey or *PublicKey,
+// as the key's spec has it. It must be asked only after the record was read from the
+// state that the request may see; it answers nothing by itself.
 //
 // Material is wiped when it has left the cache and the last Handle to it is
 // released, never earlier. The cache is safe for concurrent use; keys are spread
@@ -42,10 +45,10 @@ type cacheShard struct {
 type cacheEntry struct {
 	key   MaterialKey
 	refs  atomic.Int64
-	ready chan struct{} // closed when material or err is set
+	ready chan struct{} // closed when opened or err is set
 	// Written before ready is closed, read after:
-	material *Material
-	err      error
+	opened any
+	err    error
 }
 
 // NewMaterialCache returns a cache for at most capacity materials, at least 1.
@@ -61,46 +64,47 @@ func NewMaterialCache(capacity int) *MaterialCache {
 	return c
 }
 
-// Handle keeps a cached material from being wiped. Each Get gives its own, which
+// Handle keeps a cached material from being wiped. Each Cached gives its own, which
 // must be released once the request is done with the material: until then the
 // material stays in memory. A second Release does nothing.
-type Handle struct {
+type Handle[T comparable] struct {
 	entry    *cacheEntry
 	released atomic.Bool
 }
 
-// Material returns the material, valid until Release.
-func (h *Handle) Material() *Material {
+// Opened returns the opened material, valid until Release.
+func (h *Handle[T]) Opened() T {
 	if h.released.Load() {
 		panic("kmsd: key material is used after its handle was released")
 	}
-	return h.entry.material
+	return h.entry.opened.(T)
 }
 
 // Release gives the material back. It is safe to call from another goroutine
-// than Get's.
-func (h *Handle) Release() {
+// than Cached's.
+func (h *Handle[T]) Release() {
 	if h.released.CompareAndSwap(false, true) {
 		h.entry.drop()
 	}
 }
 
-// Get returns a handle to the material of key, which open opens if it is not
+// Cached returns a handle to the material of key, which open opens if it is not
 // there. Calls for one key at a time wait for one open and share its material or
-// its error; errors are not kept. The cache owns the material that open returns.
-func (c *MaterialCache) Get(key MaterialKey, open func() (*Material, error)) (*Handle, error) {
+// its error; errors are not kept. The cache owns the material that open returns, and
+// wipes it if it has a method Wipe. All calls for one key open the same type.
+func Cached[T comparable](c *MaterialCache, key MaterialKey, open func() (T, error)) (*Handle[T], error) {
 	s := c.shard(key.KeyID)
 	e, found := s.acquire(key)
 	if found {
 		<-e.ready
 	} else {
-		s.fill(e, open)
+		fill(s, e, open)
 	}
 	if e.err != nil {
 		e.drop()
 		return nil, e.err
 	}
-	return &Handle{entry: e}, nil
+	return &Handle[T]{entry: e}, nil
 }
 
 // Purge removes every material of a key: those that no request holds are wiped at
@@ -167,9 +171,9 @@ var errNoMaterial = errors.New("kmsd: opening key material gave none")
 
 // fill runs open and publishes what it gave. It keeps its promise to the waiting
 // callers also when open panics.
-func (s *cacheShard) fill(e *cacheEntry, open func() (*Material, error)) {
+func fill[T comparable](s *cacheShard, e *cacheEntry, open func() (T, error)) {
 	defer func() {
-		if e.material == nil && e.err == nil {
+		if e.opened == nil && e.err == nil {
 			e.err = errNoMaterial
 		}
 		if e.err != nil {
@@ -177,7 +181,12 @@ func (s *cacheShard) fill(e *cacheEntry, open func() (*Material, error)) {
 		}
 		close(e.ready)
 	}()
-	e.material, e.err = open()
+	var none T
+	opened, err := open()
+	if opened != none {
+		e.opened = opened
+	}
+	e.err = err
 }
 
 // forget removes e unless it has been removed, or replaced, meanwhile.
@@ -199,7 +208,10 @@ func (s *cacheShard) remove(element *list.Element) {
 // drop gives up one reference; the last one wipes. Nobody can take a new one
 // then: references are taken only while the shard holds its own.
 func (e *cacheEntry) drop() {
-	if e.refs.Add(-1) == 0 && e.material != nil {
-		e.material.Wipe()
+	if e.refs.Add(-1) != 0 {
+		return
+	}
+	if secret, ok := e.opened.(interface{ Wipe() }); ok {
+		secret.Wipe()
 	}
 }

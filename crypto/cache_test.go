@@ -45,9 +45,9 @@ func (o *opener) unwiped() (n int) {
 	return n
 }
 
-func get(t testing.TB, c *crypto.MaterialCache, o *opener, key crypto.MaterialKey) *crypto.Handle {
+func get(t testing.TB, c *crypto.MaterialCache, o *opener, key crypto.MaterialKey) *crypto.Handle[*crypto.Material] {
 	t.Helper()
-	h, err := c.Get(key, o.open(key.KeyID))
+	h, err := crypto.Cached(c, key, o.open(key.KeyID))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,13 +60,13 @@ func TestCacheOpensOnce(t *testing.T) {
 	key := crypto.MaterialKey{KeyID: uuidKey, MaterialID: "m", ModIndex: 1}
 	first := get(t, c, o, key)
 	second := get(t, c, o, key)
-	if first.Material() != second.Material() || o.opened.Load() != 1 {
+	if first.Opened() != second.Opened() || o.opened.Load() != 1 {
 		t.Errorf("opened %d times", o.opened.Load())
 	}
 	for _, other := range []crypto.MaterialKey{
 		{KeyID: mrkKey, MaterialID: "m", ModIndex: 1}, {KeyID: uuidKey, MaterialID: "n", ModIndex: 1}, {KeyID: uuidKey, MaterialID: "m", ModIndex: 2},
 	} {
-		if h := get(t, c, o, other); h.Material() == first.Material() {
+		if h := get(t, c, o, other); h.Opened() == first.Opened() {
 			t.Errorf("%+v gave the material of %+v", other, key)
 		}
 	}
@@ -77,7 +77,7 @@ func TestCacheWipesOnlyWhatNobodyHolds(t *testing.T) {
 	c, o := crypto.NewMaterialCache(1), &opener{t: t}
 	a := get(t, c, o, crypto.MaterialKey{KeyID: keyNumber(1)})
 	again := get(t, c, o, crypto.MaterialKey{KeyID: keyNumber(1)})
-	material := a.Material()
+	material := a.Opened()
 	b := get(t, c, o, crypto.MaterialKey{KeyID: keyNumber(2)}) // evicts 1
 	if c.Len() != 1 || material.Wiped() {
 		t.Fatalf("length %d, wiped %v while two handles are out", c.Len(), material.Wiped())
@@ -87,19 +87,19 @@ func TestCacheWipesOnlyWhatNobodyHolds(t *testing.T) {
 	if material.Wiped() {
 		t.Fatal("wiped while a handle is out")
 	}
-	if _, err := again.Material().Encrypt(nil, nil, planted); err != nil {
+	if _, err := again.Opened().Encrypt(nil, nil, planted); err != nil {
 		t.Error(err)
 	}
 	again.Release()
 	if !material.Wiped() {
 		t.Error("not wiped after the last release")
 	}
-	other := b.Material()
+	other := b.Opened()
 	b.Release()
 	if other.Wiped() {
 		t.Error("wiped while it is in the cache")
 	}
-	if !panics(func() { b.Material() }) {
+	if !panics(func() { b.Opened() }) {
 		t.Error("a released handle gives material")
 	}
 }
@@ -107,7 +107,7 @@ func TestCacheWipesOnlyWhatNobodyHolds(t *testing.T) {
 func TestCachePurge(t *testing.T) {
 	t.Parallel()
 	c, o := crypto.NewMaterialCache(100), &opener{t: t}
-	var held *crypto.Handle
+	var held *crypto.Handle[*crypto.Material]
 	for i := range 3 {
 		held = get(t, c, o, crypto.MaterialKey{KeyID: uuidKey, ModIndex: uint64(i)})
 		if i < 2 {
@@ -146,14 +146,14 @@ func TestCachePurgeAll(t *testing.T) {
 func TestCachePurgeDuringOpen(t *testing.T) {
 	t.Parallel()
 	c := crypto.NewMaterialCache(10)
-	h, err := c.Get(crypto.MaterialKey{KeyID: uuidKey}, func() (*crypto.Material, error) {
+	h, err := crypto.Cached(c, crypto.MaterialKey{KeyID: uuidKey}, func() (*crypto.Material, error) {
 		c.Purge(uuidKey)
 		return openMaterial(t, uuidKey, planted), nil
 	})
 	if err != nil || c.Len() != 0 {
 		t.Fatalf("length %d, %v", c.Len(), err)
 	}
-	m := h.Material()
+	m := h.Opened()
 	if m.Wiped() {
 		t.Error("wiped while it is held")
 	}
@@ -168,13 +168,13 @@ func TestCacheKeepsNoErrors(t *testing.T) {
 	c, o := crypto.NewMaterialCache(10), &opener{t: t}
 	key := crypto.MaterialKey{KeyID: uuidKey}
 	want := errors.New("unwrapping failed")
-	if _, err := c.Get(key, func() (*crypto.Material, error) { return nil, want }); !errors.Is(err, want) {
+	if _, err := crypto.Cached(c, key, func() (*crypto.Material, error) { return nil, want }); !errors.Is(err, want) {
 		t.Errorf("got %v", err)
 	}
-	if _, err := c.Get(key, func() (*crypto.Material, error) { return nil, nil }); err == nil {
+	if _, err := crypto.Cached(c, key, func() (*crypto.Material, error) { return nil, nil }); err == nil {
 		t.Error("no material and no error was taken")
 	}
-	if !panics(func() { _, _ = c.Get(key, func() (*crypto.Material, error) { panic("open") }) }) {
+	if !panics(func() { _, _ = crypto.Cached(c, key, func() (*crypto.Material, error) { panic("open") }) }) {
 		t.Error("the panic was swallowed")
 	}
 	if c.Len() != 0 {
@@ -189,7 +189,7 @@ func TestCacheConcurrentGetsShareOneOpen(t *testing.T) {
 	started, finish := make(chan struct{}), make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		h, err := c.Get(crypto.MaterialKey{KeyID: uuidKey}, func() (*crypto.Material, error) {
+		h, err := crypto.Cached(c, crypto.MaterialKey{KeyID: uuidKey}, func() (*crypto.Material, error) {
 			close(started)
 			<-finish
 			return o.open(uuidKey)()
@@ -263,7 +263,7 @@ func TestCacheUnderContention(t *testing.T) {
 			rng := rand.New(rand.NewPCG(1, uint64(worker)))
 			for range 300 {
 				keyID := keyNumber(rng.IntN(10))
-				h, err := c.Get(crypto.MaterialKey{KeyID: keyID, ModIndex: uint64(rng.IntN(2))}, o.open(keyID))
+				h, err := crypto.Cached(c, crypto.MaterialKey{KeyID: keyID, ModIndex: uint64(rng.IntN(2))}, o.open(keyID))
 				if err != nil {
 					t.Error(err)
 					return
@@ -271,7 +271,7 @@ func TestCacheUnderContention(t *testing.T) {
 				if rng.IntN(4) == 0 {
 					c.Purge(keyID)
 				}
-				raw, err := h.Material().Encrypt(nil, nil, planted)
+				raw, err := h.Opened().Encrypt(nil, nil, planted)
 				h.Release()
 				if err != nil {
 					t.Error(err)

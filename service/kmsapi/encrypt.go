@@ -59,12 +59,12 @@ func checkRecipient(recipient *wire.RecipientInfo) error {
 
 // material returns a handle to one generation of a key's material; ok is false
 // when the key has no such generation.
-func (a *api) material(r *service.Request, keyID, materialID string) (h *crypto.Handle, ok bool, err error) {
+func (a *api) material(r *service.Request, keyID, materialID string) (h *crypto.Handle[*crypto.Material], ok bool, err error) {
 	rec, ok := r.View.Material(keyID, materialID)
 	if !ok {
 		return nil, false, nil
 	}
-	h, err = a.materials.Get(crypto.MaterialKey{KeyID: rec.KeyID, MaterialID: rec.ID, ModIndex: rec.ModIndex}, func() (*crypto.Material, error) {
+	h, err = crypto.Cached(a.materials, crypto.MaterialKey{KeyID: rec.KeyID, MaterialID: rec.ID, ModIndex: rec.ModIndex}, func() (*crypto.Material, error) {
 		secret, err := a.keyring.Open(MaterialPurpose, materialName(rec.KeyID, rec.ID), rec.Sealed)
 		if err != nil {
 			return nil, err
@@ -91,7 +91,7 @@ func (a *api) seal(r *service.Request, key *service.Key, context map[string]stri
 		panic("kmsd: usable key without material")
 	}
 	defer h.Release()
-	return h.Material().Encrypt(nil, canonical, plaintext)
+	return h.Opened().Encrypt(nil, canonical, plaintext)
 }
 
 // open decrypts the ciphertext that names the key. Whatever is wrong with it, the
@@ -115,11 +115,11 @@ func (a *api) open(r *service.Request, key *service.Key, context map[string]stri
 		return nil, "", invalidCiphertext(crypto.DummyDecrypt(canonical, ciphertext))
 	}
 	defer h.Release()
-	plaintext, err = h.Material().Decrypt(nil, canonical, key.Blob)
+	plaintext, err = h.Opened().Decrypt(nil, canonical, key.Blob)
 	if err != nil {
 		return nil, "", invalidCiphertext(err)
 	}
-	return plaintext, h.Material().ID(), nil
+	return plaintext, h.Opened().ID(), nil
 }
 
 var errIncorrectKey = &kms.Error{Code: kms.CodeIncorrectKey,
