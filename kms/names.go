@@ -34,6 +34,17 @@ const (
 	MLKEM1024 KeySpec = "ML_KEM_1024"
 )
 
+// Asymmetric tells whether keys of this spec have a public key.
+func (s KeySpec) Asymmetric() bool {
+	switch s {
+	case RSA2048, RSA3072, RSA4096,
+		ECCNistP256, ECCNistP384, ECCNistP521, ECCSecgP256K1, ECCNistEdwards25519,
+		MLDSA44, MLDSA65, MLDSA87, MLKEM512, MLKEM768, MLKEM1024:
+		return true
+	}
+	return false
+}
+
 // KeyUsage says what a key may do (AWS: KeyUsage).
 type KeyUsage string
 
