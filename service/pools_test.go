@@ -109,7 +109,7 @@ func TestWritesInFlight(t *testing.T) {
 func TestPlacesComeBack(t *testing.T) {
 	t.Parallel()
 	s := testkit.Start(t)
-	for _, pool := range []string{"read", "rsa", "write", "operator"} {
+	for _, pool := range []string{"read", "rsa", "heavy", "write", "operator"} {
 		s.Service.Limit(pool, 1)
 	}
 	names := append(orderNames(t, s), "$NONE", "1234abcd-12ab-34cd-56ef-1234567890ab")
@@ -148,7 +148,7 @@ func TestPoolMetrics(t *testing.T) {
 		wantCode(t, s.Call(t, testkit.Root, "ListKeys", `{}`), "ThrottlingException")
 		wantCode(t, s.Call(t, testkit.Root.In("eu-west-1"), "ListKeys", `{}`), "")
 		want := map[string]float64{"kmsd_throttle_buckets": 2, "kmsd_throttled_total ListKeys": 1}
-		for _, pool := range []string{"read", "rsa", "write", "operator"} {
+		for _, pool := range []string{"read", "rsa", "heavy", "write", "operator"} {
 			want["kmsd_admission_running "+pool], want["kmsd_admission_waiting "+pool], want["kmsd_admission_refused_total "+pool] = 0, 0, 0
 		}
 		wantSame(t, measured(t, s.Registry), want)
