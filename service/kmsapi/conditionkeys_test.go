@@ -82,6 +82,7 @@ var conditionCases = slices.Concat([]conditionCase{
 	{key: "aws:TagKeys", op: "CreateKey", body: newTags, operator: "ForAnyValue:StringEquals", value: "A", other: "a", absent: `{}`},
 	{key: "aws:TagKeys", op: "CreateKey", body: newTags, operator: "ForAnyValue:StringEquals", value: "A", other: "a", action: "kms:TagResource"},
 }, ofAlias("DescribeKey", "", "alias/app", byAlias, byID), ofAlias("DescribeKey", "", "alias/app", byARN, `{"KeyId":"$ARN"}`),
+	ofAlias("GetPublicKey", "", "alias/app", byAlias, byID),
 	ofContext("Encrypt", "", inPair, noPair), ofAlias("Encrypt", "", "alias/app", inPair, noPair),
 	ofContext("Decrypt", "", openPair, openNone), ofAlias("Decrypt", "", "alias/app", openPair, openNone),
 	ofContext("GenerateDataKey", "", newPair, newNone), ofAlias("GenerateDataKey", "", "alias/app", newPair, newNone),
@@ -131,17 +132,20 @@ func conditional(action, condition string, inKeyPolicy bool) (statements []strin
 
 // newConditions is newRights with what the cases speak of: tags on the keys, an alias
 // for the second, a key without anything, and a ciphertext that has a context.
-func newConditions(t *testing.T) *rights {
-	r := newRights(t)
-	key, second, bare := r.keys[0], r.keys[1], r.NewKey(t)
+func newConditions(t *testing.T, op string) *rights {
+	r := newRights(t, op)
+	key, second, bare := r.keys[0], r.keys[1], newKeyFor(t, r.Solo, op)
 	r.NewAlias(t, "alias/second", second)
 	for _, id := range r.keys {
 		r.Must(t, "TagResource", obj{"KeyId": id, "Tags": []obj{{"TagKey": "team", "TagValue": "red"}}})
 	}
-	in := r.Must(t, "Encrypt", obj{"KeyId": key, "Plaintext": "AA==", "EncryptionContext": obj{"App": "x", "a:b": "y"}})
+	if kinds[op] == "" {
+		in := r.Must(t, "Encrypt", obj{"KeyId": key, "Plaintext": "AA==", "EncryptionContext": obj{"App": "x", "a:b": "y"}})
+		r.names = append(r.names, "$INPAIR", in["CiphertextBlob"].(string))
+	}
 	policy := strings.TrimSuffix(rootPolicy, `]}`) + "," + lets("Allow", "arn:aws:iam::111122223333:user/alice", "kms:PutKeyPolicy", "") + `]}`
 	r.keys = append(r.keys, bare)
-	r.names = append([]string{"$BARE", bare, "$INPAIR", in["CiphertextBlob"].(string), "$POLICY", strings.ReplaceAll(policy, `"`, `\"`)}, r.names...)
+	r.names = append([]string{"$BARE", bare, "$POLICY", strings.ReplaceAll(policy, `"`, `\"`)}, r.names...)
 	r.Advance(10 * 24 * time.Hour)
 	return r
 }
@@ -150,7 +154,7 @@ func newConditions(t *testing.T) *rights {
 // identity policy or by the key's, and tells whether that allowed it.
 func (c *conditionCase) decides(t *testing.T, body, condition string, inKeyPolicy bool) bool {
 	t.Helper()
-	r := newConditions(t)
+	r := newConditions(t, c.op)
 	action := "kms:" + c.op
 	if c.action != "" {
 		action = c.action
@@ -219,7 +223,7 @@ func TestConditionKeyValues(t *testing.T) {
 // A key's last use counts from its answer on, before the cluster has heard of it.
 func TestTrailingDaysCountFreshUse(t *testing.T) {
 	t.Parallel()
-	r := newConditions(t)
+	r := newConditions(t, "DisableKey")
 	unused := condition("NumericGreaterThanEquals", "kms:TrailingDaysWithoutKeyUsage", "1")
 	who, _ := r.NewUser(t, testkit.Account, "alice", allowing("kms:DisableKey", "*", unused))
 	r.NewBlob(t, r.keys[0])

@@ -11,9 +11,6 @@ import (
 	wire "github.com/kmsd/kmsd/wire/kms"
 )
 
-// MaterialPurpose is the purpose under which the material of keys is sealed.
-const MaterialPurpose = "kmsd/material/v1"
-
 // symmetricDefault is the one encryption algorithm of symmetric keys, and what a
 // request without an algorithm means.
 const symmetricDefault = "SYMMETRIC_DEFAULT"
@@ -56,26 +53,6 @@ func checkRecipient(recipient *wire.RecipientInfo) error {
 	}
 	return invalid("The attestation document could not be verified: no root certificate of attestation documents is configured.")
 }
-
-// material returns a handle to one generation of a key's material; ok is false
-// when the key has no such generation.
-func (a *api) material(r *service.Request, keyID, materialID string) (h *crypto.Handle[*crypto.Material], ok bool, err error) {
-	rec, ok := r.View.Material(keyID, materialID)
-	if !ok {
-		return nil, false, nil
-	}
-	h, err = crypto.Cached(a.materials, crypto.MaterialKey{KeyID: rec.KeyID, MaterialID: rec.ID, ModIndex: rec.ModIndex}, func() (*crypto.Material, error) {
-		secret, err := a.keyring.Open(MaterialPurpose, materialName(rec.KeyID, rec.ID), rec.Sealed)
-		if err != nil {
-			return nil, err
-		}
-		return crypto.OpenMaterial(rec.KeyID, secret)
-	})
-	return h, true, err
-}
-
-// materialName binds sealed material to its key and its id.
-func materialName(keyID, materialID string) string { return keyID + "/" + materialID }
 
 // seal encrypts under the key's current material.
 func (a *api) seal(r *service.Request, key *service.Key, context map[string]string, plaintext []byte) ([]byte, error) {

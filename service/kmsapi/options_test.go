@@ -30,14 +30,19 @@ func TestGrantTokensAreRefused(t *testing.T) {
 	s := testkit.Start(t)
 	key := s.NewKey(t)
 	blob := s.NewBlob(t, key)
-	for op, body := range map[string]obj{
+	bodies := map[string]obj{
 		"Encrypt":                         {"KeyId": key, "Plaintext": "AA=="},
 		"Decrypt":                         {"CiphertextBlob": blob},
 		"ReEncrypt":                       {"CiphertextBlob": blob, "DestinationKeyId": key},
 		"GenerateDataKey":                 {"KeyId": key, "KeySpec": "AES_256"},
 		"GenerateDataKeyWithoutPlaintext": {"KeyId": key, "KeySpec": "AES_256"},
 		"DescribeKey":                     {"KeyId": key},
-	} {
+	}
+	for op := range kinds {
+		_, body := exampleOf(t, s, op)
+		bodies[op] = parse(t, body)
+	}
+	for op, body := range bodies {
 		wantOutcome(t, s.Call(t, testkit.Root, op, with(body, obj{"GrantTokens": []string{"token"}})), outcome{"InvalidGrantTokenException", "The grant token is not valid."})
 		wantOutcome(t, s.Call(t, testkit.Root, op, with(body, obj{"GrantTokens": []string{}})), success)
 	}

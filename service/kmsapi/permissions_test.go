@@ -46,6 +46,7 @@ var permissionCases = []permissionCase{
 	{op: "GetKeyLastUsage", body: `{"KeyId":"$KEY"}`, needs: onKey("GetKeyLastUsage")},
 	{op: "GetKeyPolicy", body: `{"KeyId":"$KEY"}`, needs: onKey("GetKeyPolicy")},
 	{op: "GetKeyRotationStatus", body: `{"KeyId":"$KEY"}`, needs: onKey("GetKeyRotationStatus"), x: true},
+	{op: "GetPublicKey", body: `{"KeyId":"$KEY"}`, needs: onKey("GetPublicKey"), x: true},
 	{op: "ListAliases", body: `{}`, needs: onNothing("ListAliases")},
 	{op: "ListAliases", body: `{"KeyId":"$KEY"}`, needs: onNothing("ListAliases")},
 	{op: "ListKeyPolicies", body: `{"KeyId":"$KEY"}`, needs: onKey("ListKeyPolicies")},
@@ -70,7 +71,7 @@ var notServed = map[string]string{
 	"CreateGrant": noGrants, "ListGrants": noGrants, "ListRetirableGrants": noGrants, "RetireGrant": noGrants, "RevokeGrant": noGrants,
 	"DeleteImportedKeyMaterial": noImport, "GetParametersForImport": noImport, "ImportKeyMaterial": noImport,
 	"Decapsulate": noAsymmetric, "DeriveSharedSecret": noAsymmetric, "Encapsulate": noAsymmetric, "GenerateDataKeyPair": noAsymmetric,
-	"GenerateDataKeyPairWithoutPlaintext": noAsymmetric, "GetPublicKey": noAsymmetric, "Sign": noAsymmetric, "Verify": noAsymmetric,
+	"GenerateDataKeyPairWithoutPlaintext": noAsymmetric, "Sign": noAsymmetric, "Verify": noAsymmetric,
 	"GenerateMac": "there are no HMAC keys", "VerifyMac": "there are no HMAC keys",
 	"ReplicateKey": noRegions, "UpdatePrimaryRegion": noRegions,
 }
@@ -103,7 +104,7 @@ func TestPermissionsAreComplete(t *testing.T) {
 	}
 }
 
-// rights is a place in which one call is made: two keys of Account, the first with the
+// rights is a place in which one call is made: two keys of Account that its operation works with, the first with the
 // alias alias/app, and one that waits for its deletion.
 type rights struct {
 	*testkit.Solo
@@ -111,16 +112,16 @@ type rights struct {
 	names []string // what the rows call things
 }
 
-func newRights(t *testing.T) *rights {
+func newRights(t *testing.T, op string) *rights {
 	s := testkit.Start(t)
-	key, second, pending := s.NewKey(t), s.NewKey(t), s.NewKey(t)
+	key, second, pending := newKeyFor(t, s, op), newKeyFor(t, s, op), newKeyFor(t, s, op)
 	s.NewAlias(t, "alias/app", key)
-	blob := s.NewBlob(t, key)
+	made := newMade(t, s, op, key)
 	s.SetState(t, pending, "PendingDeletion")
-	return &rights{Solo: s, keys: []string{key, second}, names: []string{
+	return &rights{Solo: s, keys: []string{key, second}, names: append(made,
 		"$KEY", key, "$ARN", testkit.ARN(key), "$SECONDARN", testkit.ARN(second), "$SECOND", second, "$PENDINGARN", testkit.ARN(pending), "$PENDING", pending,
-		"$BLOB", blob, "$OWN", "arn:aws:kms:us-east-1:111122223333", "$POLICY", strings.ReplaceAll(rootPolicy, `"`, `\"`),
-	}}
+		"$OWN", "arn:aws:kms:us-east-1:111122223333", "$POLICY", strings.ReplaceAll(rootPolicy, `"`, `\"`),
+	)}
 }
 
 // letIn adds a statement to the policies of both keys.
@@ -185,7 +186,7 @@ func TestPermissionsByIdentityPolicies(t *testing.T) {
 	t.Parallel()
 	eachPermission(t, func(t *testing.T, row *permissionCase) {
 		for missing := range len(row.needs) + 1 {
-			r := newRights(t)
+			r := newRights(t, row.op)
 			needs := r.needs(row)
 			want, have := success, needs
 			if missing < len(needs) {
@@ -201,7 +202,7 @@ func TestPermissionsByIdentityPolicies(t *testing.T) {
 func TestPermissionsByKeyPolicies(t *testing.T) {
 	t.Parallel()
 	eachPermission(t, func(t *testing.T, row *permissionCase) {
-		r := newRights(t)
+		r := newRights(t, row.op)
 		others := slices.DeleteFunc(r.needs(row), need.onKey)
 		who, _ := r.NewUser(t, testkit.Account, "alice")
 		with, _ := r.NewUser(t, testkit.Account, "bob", policiesFor(others)...)
@@ -218,7 +219,7 @@ func TestPermissionsByKeyPolicies(t *testing.T) {
 func TestPermissionsWithoutDelegation(t *testing.T) {
 	t.Parallel()
 	eachPermission(t, func(t *testing.T, row *permissionCase) {
-		r := newRights(t)
+		r := newRights(t, row.op)
 		who, _ := r.NewUser(t, testkit.Account, "alice", allowing("kms:*", "*", ""))
 		r.NewUser(t, testkit.Account, "bob")
 		for _, key := range append(r.keys, fill("$PENDING", r.names...)) {
@@ -243,7 +244,7 @@ func TestPermissionsAcrossAccounts(t *testing.T) {
 			return // it names no key, or an alias of the caller's own account
 		}
 		for _, let := range []bool{true, false} {
-			r := newRights(t)
+			r := newRights(t, row.op)
 			who, _ := r.NewUser(t, testkit.OtherAccount, "xaver", allowing("kms:*", "*", ""))
 			none, _ := r.NewUser(t, testkit.OtherAccount, "none")
 			denied, _ := r.NewUser(t, testkit.OtherAccount, "denied", strings.Replace(allowing("kms:*", "*", ""), "Allow", "Deny", 1))
@@ -277,7 +278,7 @@ func TestPermissionsAcrossAccounts(t *testing.T) {
 func TestPermissionsOnNothing(t *testing.T) {
 	t.Parallel()
 	eachPermission(t, func(t *testing.T, row *permissionCase) {
-		r := newRights(t)
+		r := newRights(t, row.op)
 		first := r.needs(row)[0]
 		if first.on != "*" {
 			return

@@ -48,6 +48,7 @@ var presences = []presence{
 	{op: "GetKeyLastUsage", body: byID},
 	{op: "GetKeyPolicy", body: byID},
 	{op: "GetKeyRotationStatus", body: byID},
+	{op: "GetPublicKey", body: byAlias, keys: "kms:RequestAlias"},
 	{op: "ListAliases", body: byID, bare: true},
 	{op: "ListKeyPolicies", body: byID},
 	{op: "ListKeyRotations", body: byID},
@@ -155,7 +156,7 @@ func TestConditionKeyPresence(t *testing.T) {
 			inKey := slices.DeleteFunc(slices.Clone(keys), func(key string) bool { return key == "kms:ResourceAliases" || key == "aws:ResourceTag/team" })
 			onAlias := allowing("kms:*", aliases, nulls(nil))
 			for _, inKeyPolicy := range []bool{false, true} {
-				r := newConditions(t)
+				r := newConditions(t, p.op)
 				if p.op == "CancelKeyDeletion" {
 					r.SetState(t, r.keys[0], "PendingDeletion")
 				}

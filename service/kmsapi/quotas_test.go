@@ -33,6 +33,7 @@ var quotaCases = []struct {
 	{"GetKeyLastUsage", "", 0, `{"KeyId":"$ID"}`}, // AWS publishes no figure
 	{"GetKeyPolicy", "GetKeyPolicy", 1_000_000, `{"KeyId":"$ID"}`},
 	{"GetKeyRotationStatus", "GetKeyRotationStatus", 1_000_000, `{"KeyId":"$ID"}`},
+	{"GetPublicKey", "GetPublicKey", 2_000_000, `{"KeyId":"$ID"}`},
 	{"ListAliases", "ListAliases", 500_000, `{}`},
 	{"ListKeyPolicies", "ListKeyPolicies", 100_000, `{"KeyId":"$ID"}`},
 	{"ListKeyRotations", "ListKeyRotations", 100_000, `{"KeyId":"$ID"}`},

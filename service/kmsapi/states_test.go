@@ -44,6 +44,7 @@ var stateMatrix = []stateCase{
 	{"", "DeleteAlias", `{"AliasName":"$ALIAS"}` /*                                             */, "ok ok  ok  ok  ok   ok   ok  ok"},
 	{"", "DescribeKey", `{"KeyId":"$KEY"}` /*                                                   */, "ok ok  ok  ok  ok   ok   ok  ok"},
 	{"", "GetKeyPolicy", `{"KeyId":"$KEY"}` /*                                                  */, "ok ok  ok  ok  ok   ok   ok  ok"},
+	{"", "GetPublicKey", `{"KeyId":"$KEY"}` /*                                                  */, "ok ok  3   3r  ok   ok   14  ok"},
 	{"", "ListAliases", `{"KeyId":"$KEY"}` /*                                                   */, "ok ok  ok  ok  ok   ok   ok  ok"},
 	{"", "DisableKey", `{"KeyId":"$KEY"}` /*                                                    */, "ok ok  3   3r  5    ok   14  15"},
 	{"", "EnableKey", `{"KeyId":"$KEY"}` /*                                                     */, "ok ok  3   3r  5    ok   14  15"},
@@ -86,8 +87,11 @@ func TestKeyStates(t *testing.T) {
 }
 
 func testState(t *testing.T, s *testkit.Solo, row stateCase, state string, want outcome) {
-	key, good := s.NewKey(t), s.NewKey(t)
-	body := fill(row.body, "$GOODBLOB", s.NewBlob(t, good), "$BLOB", s.NewBlob(t, key), "$KEY", key, "$GOODALIAS", s.NewAlias(t, "alias/good-"+good, good),
+	key, good := newKeyFor(t, s, row.op), newKeyFor(t, s, row.op)
+	if strings.Contains(row.body, "$GOODBLOB") {
+		row.body = fill(row.body, "$GOODBLOB", s.NewBlob(t, good))
+	}
+	body := fill(fill(row.body, newMade(t, s, row.op, key)...), "$KEY", key, "$GOODALIAS", s.NewAlias(t, "alias/good-"+good, good),
 		"$GOOD", good, "$ALIAS", s.NewAlias(t, "alias/it-"+key, key), "alias/new", "alias/new-"+key, "$POLICY", strings.ReplaceAll(rootPolicy, `"`, `\"`))
 	s.SetState(t, key, state)
 	before := s.Prune(t)
