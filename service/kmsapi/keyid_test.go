@@ -69,6 +69,10 @@ var keyIDCalls = []struct {
 }{
 	{"DescribeKey", "kms:DescribeKey", "keyId", `{"KeyId":"$ID"}`, true},
 	{"GetPublicKey", "kms:GetPublicKey", "keyId", `{"KeyId":"$ID"}`, true},
+	{"Sign", "kms:Sign", "keyId", `{"KeyId":"$ID","Message":"aGVsbG8=","SigningAlgorithm":"ECDSA_SHA_256"}`, true},
+	{"Verify", "kms:Verify", "keyId", `{"KeyId":"$ID","Message":"aGVsbG8=","SigningAlgorithm":"ECDSA_SHA_256","Signature":"$SIGNATURE"}`, true},
+	{"GenerateMac", "kms:GenerateMac", "keyId", `{"KeyId":"$ID","Message":"aGVsbG8=","MacAlgorithm":"HMAC_SHA_256"}`, true},
+	{"VerifyMac", "kms:VerifyMac", "keyId", `{"KeyId":"$ID","Message":"aGVsbG8=","MacAlgorithm":"HMAC_SHA_256","Mac":"$MAC"}`, true},
 	{"Encrypt", "kms:Encrypt", "keyId", `{"KeyId":"$ID","Plaintext":"AA=="}`, true},
 	{"Decrypt", "kms:Decrypt", "keyId", `{"KeyId":"$ID","CiphertextBlob":"$BLOB"}`, true},
 	{"GenerateDataKey", "kms:GenerateDataKey", "keyId", `{"KeyId":"$ID","KeySpec":"AES_128"}`, true},

@@ -83,7 +83,8 @@ func with(body obj, more obj) obj {
 // kinds are the specs and usages of the keys that tests try operations with. The other
 // operations are tried with symmetric encryption keys.
 var kinds = map[string]string{
-	"GetPublicKey": "ECC_NIST_P256 SIGN_VERIFY",
+	"GenerateMac": "HMAC_256 GENERATE_VERIFY_MAC", "VerifyMac": "HMAC_256 GENERATE_VERIFY_MAC",
+	"GetPublicKey": "ECC_NIST_P256 SIGN_VERIFY", "Sign": "ECC_NIST_P256 SIGN_VERIFY", "Verify": "ECC_NIST_P256 SIGN_VERIFY",
 }
 
 // newKeyFor creates a key that the operation works with.
@@ -112,13 +113,21 @@ func exampleOf(t testing.TB, s *testkit.Solo, op string) (key, body string) {
 }
 
 // newMade returns what bodies of the operation hold that was made with the key before:
-// $BLOB is a ciphertext.
+// $BLOB is a ciphertext, $SIGNATURE and $MAC are those of the message "hello".
 func newMade(t testing.TB, s *testkit.Solo, op, key string) []string {
 	t.Helper()
-	if kinds[op] == "" {
-		return []string{"$BLOB", s.NewBlob(t, key)}
+	switch op {
+	case "Verify":
+		made := s.Must(t, "Sign", obj{"KeyId": key, "Message": "aGVsbG8=", "SigningAlgorithm": "ECDSA_SHA_256"})
+		return []string{"$SIGNATURE", made["Signature"].(string)}
+	case "VerifyMac":
+		made := s.Must(t, "GenerateMac", obj{"KeyId": key, "Message": "aGVsbG8=", "MacAlgorithm": "HMAC_SHA_256"})
+		return []string{"$MAC", made["Mac"].(string)}
 	}
-	return nil
+	if kinds[op] != "" {
+		return nil
+	}
+	return []string{"$BLOB", s.NewBlob(t, key)}
 }
 
 func b64(b []byte) string { return base64.StdEncoding.EncodeToString(b) }

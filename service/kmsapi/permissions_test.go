@@ -42,6 +42,7 @@ var permissionCases = []permissionCase{
 	{op: "Encrypt", body: `{"KeyId":"$KEY","Plaintext":"AA=="}`, needs: onKey("Encrypt"), x: true},
 	{op: "GenerateDataKey", body: `{"KeyId":"$KEY","KeySpec":"AES_256"}`, needs: onKey("GenerateDataKey"), x: true},
 	{op: "GenerateDataKeyWithoutPlaintext", body: `{"KeyId":"$KEY","KeySpec":"AES_256"}`, needs: onKey("GenerateDataKeyWithoutPlaintext"), x: true},
+	{op: "GenerateMac", body: `{"KeyId":"$KEY","Message":"aGVsbG8=","MacAlgorithm":"HMAC_SHA_256"}`, needs: onKey("GenerateMac"), x: true},
 	{op: "GenerateRandom", body: `{"NumberOfBytes":1}`, needs: onNothing("GenerateRandom")},
 	{op: "GetKeyLastUsage", body: `{"KeyId":"$KEY"}`, needs: onKey("GetKeyLastUsage")},
 	{op: "GetKeyPolicy", body: `{"KeyId":"$KEY"}`, needs: onKey("GetKeyPolicy")},
@@ -58,10 +59,13 @@ var permissionCases = []permissionCase{
 	{op: "ReEncrypt", body: `{"CiphertextBlob":"$BLOB","SourceKeyId":"$KEY","DestinationKeyId":"$SECOND"}`, needs: []string{"kms:ReEncryptFrom $ARN", "kms:ReEncryptTo $SECONDARN"}, x: true},
 	{op: "RotateKeyOnDemand", body: `{"KeyId":"$KEY"}`, needs: onKey("RotateKeyOnDemand")},
 	{op: "ScheduleKeyDeletion", body: `{"KeyId":"$KEY"}`, needs: onKey("ScheduleKeyDeletion")},
+	{op: "Sign", body: `{"KeyId":"$KEY","Message":"aGVsbG8=","SigningAlgorithm":"ECDSA_SHA_256"}`, needs: onKey("Sign"), x: true},
 	{op: "TagResource", body: `{"KeyId":"$KEY","Tags":[{"TagKey":"a","TagValue":"b"}]}`, needs: onKey("TagResource")},
 	{op: "UntagResource", body: `{"KeyId":"$KEY","TagKeys":["a"]}`, needs: onKey("UntagResource")},
 	{op: "UpdateAlias", body: `{"AliasName":"alias/app","TargetKeyId":"$SECOND"}`, needs: []string{"kms:UpdateAlias $OWN:alias/app", "kms:UpdateAlias $ARN", "kms:UpdateAlias $SECONDARN"}},
 	{op: "UpdateKeyDescription", body: `{"KeyId":"$KEY","Description":"x"}`, needs: onKey("UpdateKeyDescription")},
+	{op: "Verify", body: `{"KeyId":"$KEY","Message":"aGVsbG8=","SigningAlgorithm":"ECDSA_SHA_256","Signature":"$SIGNATURE"}`, needs: onKey("Verify"), x: true},
+	{op: "VerifyMac", body: `{"KeyId":"$KEY","Message":"aGVsbG8=","MacAlgorithm":"HMAC_SHA_256","Mac":"$MAC"}`, needs: onKey("VerifyMac"), x: true},
 }
 
 // notServed are the operations of AWS's table without a row above, and why.
@@ -71,9 +75,8 @@ var notServed = map[string]string{
 	"CreateGrant": noGrants, "ListGrants": noGrants, "ListRetirableGrants": noGrants, "RetireGrant": noGrants, "RevokeGrant": noGrants,
 	"DeleteImportedKeyMaterial": noImport, "GetParametersForImport": noImport, "ImportKeyMaterial": noImport,
 	"Decapsulate": noAsymmetric, "DeriveSharedSecret": noAsymmetric, "Encapsulate": noAsymmetric, "GenerateDataKeyPair": noAsymmetric,
-	"GenerateDataKeyPairWithoutPlaintext": noAsymmetric, "Sign": noAsymmetric, "Verify": noAsymmetric,
-	"GenerateMac": "there are no HMAC keys", "VerifyMac": "there are no HMAC keys",
-	"ReplicateKey": noRegions, "UpdatePrimaryRegion": noRegions,
+	"GenerateDataKeyPairWithoutPlaintext": noAsymmetric,
+	"ReplicateKey":                        noRegions, "UpdatePrimaryRegion": noRegions,
 }
 
 const (

@@ -42,11 +42,12 @@ func TestGetKeyLastUsage(t *testing.T) {
 }
 
 // usedBy are AWS's operations whose success is a key's use (AWS:
-// KeyLastUsageTrackingOperation), with a body for those that are served.
+// KeyLastUsageTrackingOperation), with a body for those that are served; "by kind" is the example of
+// the operation.
 var usedBy = map[string]string{
 	"Decrypt": `{"CiphertextBlob":"$BLOB"}`, "Encrypt": `{"KeyId":"$KEY","Plaintext":"AA=="}`, "GenerateDataKey": `{"KeyId":"$KEY","KeySpec":"AES_256"}`,
 	"GenerateDataKeyWithoutPlaintext": `{"KeyId":"$KEY","NumberOfBytes":9}`, "ReEncrypt": `{"CiphertextBlob":"$BLOB","DestinationKeyId":"$KEY"}`,
-	"DeriveSharedSecret": "", "GenerateDataKeyPair": "", "GenerateDataKeyPairWithoutPlaintext": "", "GenerateMac": "", "Sign": "", "Verify": "", "VerifyMac": "",
+	"DeriveSharedSecret": "", "GenerateDataKeyPair": "", "GenerateDataKeyPairWithoutPlaintext": "", "GenerateMac": "by kind", "Sign": "by kind", "Verify": "by kind", "VerifyMac": "by kind",
 	"Encapsulate": "", "Decapsulate": "",
 }
 
