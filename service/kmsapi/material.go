@@ -39,9 +39,9 @@ func newSecret(spec kms.KeySpec) (secret, public []byte, err error) {
 	return crypto.GenerateKey(spec)
 }
 
-// making runs what makes a key of the spec, as heavy work where it takes long: the
-// call must hold no handle to material of another key meanwhile but one that it got
-// before, because the key may be destroyed.
+// making runs what makes a key of the spec, as heavy work where that takes long. A call
+// that uses another key as well gets the handle to it before: its View grows old
+// meanwhile, and the key may be destroyed.
 func making[T any](ctx context.Context, r *service.Request, spec kms.KeySpec, work func() (T, error)) (T, error) {
 	switch spec {
 	case kms.RSA2048, kms.RSA3072, kms.RSA4096:
