@@ -22,8 +22,9 @@ type MaterialKey struct {
 
 // MaterialCache keeps opened material, at most its capacity, so that a hot key is
 // not unwrapped for every request: a *Material, *PrivateKey, *MACKey or *PublicKey,
-// as the key's spec has it. It must be asked only after the record was read from the
-// state that the request may see; it answers nothing by itself.
+// as the key's spec has it. They count by the memory that they take (weight). It must be
+// asked only after the record was read from the state that the request may see; it
+// answers nothing by itself.
 //
 // Material is wiped when it has left the cache and the last Handle to it is
 // released, never earlier. The cache is safe for concurrent use; keys are spread
@@ -36,6 +37,7 @@ type MaterialCache struct {
 type cacheShard struct {
 	mu       sync.Mutex
 	capacity int
+	used     int                           // the weight of all entries
 	entries  map[MaterialKey]*list.Element // of *cacheEntry
 	recent   list.List                     // front: used last
 }
@@ -43,15 +45,17 @@ type cacheShard struct {
 // A cacheEntry is referenced once by the shard that holds it and once by each
 // unreleased Handle.
 type cacheEntry struct {
-	key   MaterialKey
-	refs  atomic.Int64
-	ready chan struct{} // closed when opened or err is set
+	key    MaterialKey
+	weight int // guarded by the shard's mu
+	refs   atomic.Int64
+	ready  chan struct{} // closed when opened or err is set
 	// Written before ready is closed, read after:
 	opened any
 	err    error
 }
 
-// NewMaterialCache returns a cache for at most capacity materials, at least 1.
+// NewMaterialCache returns a cache of a capacity, at least 1: of as many symmetric keys'
+// materials, which take 300 bytes each. A shard holds one material however large.
 func NewMaterialCache(capacity int) *MaterialCache {
 	if capacity < 1 {
 		panic("kmsd: a material cache holds at least one material")
@@ -158,13 +162,30 @@ func (s *cacheShard) acquire(key MaterialKey) (e *cacheEntry, found bool) {
 		e.refs.Add(1) // the shard's own reference is still there: refs ≥ 1
 		return e, true
 	}
-	if len(s.entries) >= s.capacity {
-		s.remove(s.recent.Back())
-	}
-	e = &cacheEntry{key: key, ready: make(chan struct{})}
+	e = &cacheEntry{key: key, weight: 1, ready: make(chan struct{})}
 	e.refs.Store(2)
 	s.entries[key] = s.recent.PushFront(e)
+	s.used++
+	s.shrink()
 	return e, false
+}
+
+// shrink evicts until the shard's entries fit. The caller holds s.mu.
+func (s *cacheShard) shrink() {
+	for s.used > s.capacity && s.recent.Len() > 1 {
+		s.remove(s.recent.Back())
+	}
+}
+
+// weigh gives an entry its weight, once it is known.
+func (s *cacheShard) weigh(e *cacheEntry, weight int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if element, ok := s.entries[e.key]; ok && element.Value.(*cacheEntry) == e {
+		s.used += weight - e.weight
+		e.weight = weight
+		s.shrink()
+	}
 }
 
 var errNoMaterial = errors.New("kmsd: opening key material gave none")
@@ -187,6 +208,9 @@ func fill[T comparable](s *cacheShard, e *cacheEntry, open func() (T, error)) {
 		e.opened = opened
 	}
 	e.err = err
+	if heavy, ok := e.opened.(interface{ weight() int }); ok && err == nil {
+		s.weigh(e, heavy.weight())
+	}
 }
 
 // forget removes e unless it has been removed, or replaced, meanwhile.
@@ -202,6 +226,7 @@ func (s *cacheShard) forget(e *cacheEntry) {
 func (s *cacheShard) remove(element *list.Element) {
 	e := s.recent.Remove(element).(*cacheEntry)
 	delete(s.entries, e.key)
+	s.used -= e.weight
 	e.drop()
 }
 

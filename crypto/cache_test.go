@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/kmsd/kmsd/crypto"
+	"github.com/kmsd/kmsd/kms"
 )
 
 // keyNumber is a valid key id.
@@ -286,5 +287,97 @@ func TestCacheUnderContention(t *testing.T) {
 	wg.Wait()
 	if got := o.unwiped(); got != c.Len() {
 		t.Errorf("%d are not wiped, but %d are in the cache", got, c.Len())
+	}
+}
+
+// One cache holds every kind of opened key, a key's public half beside its private one,
+// and wipes what can be wiped.
+func TestCacheOfAllKinds(t *testing.T) {
+	t.Parallel()
+	c := crypto.NewMaterialCache(1000)
+	secret, public, err := crypto.GenerateKey(kms.ECCNistEdwards25519)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := crypto.Cached(c, crypto.MaterialKey{KeyID: uuidKey, MaterialID: "m"}, func() (*crypto.PrivateKey, error) {
+		return crypto.OpenPrivateKey(kms.ECCNistEdwards25519, secret, public)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	half, err := crypto.Cached(c, crypto.MaterialKey{KeyID: uuidKey, MaterialID: "m", Public: true}, func() (*crypto.PublicKey, error) {
+		return crypto.ParsePublicKey(kms.ECCNistEdwards25519, public)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mac, err := crypto.Cached(c, crypto.MaterialKey{KeyID: mrkKey}, func() (*crypto.MACKey, error) {
+		return crypto.OpenMACKey(kms.HMAC256, crypto.Random(32))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Len() != 3 {
+		t.Errorf("%d are in the cache, want 3", c.Len())
+	}
+	signer, keyed, verifier := private.Opened(), mac.Opened(), half.Opened()
+	signature, err := signer.Sign(kms.Ed25519SHA512, kms.MessageRaw, planted)
+	if err != nil || verifier.Verify(kms.Ed25519SHA512, kms.MessageRaw, planted, signature) != nil {
+		t.Errorf("the public half does not verify: %v", err)
+	}
+	c.PurgeAll()
+	if _, err := signer.Sign(kms.Ed25519SHA512, kms.MessageRaw, planted); err != nil {
+		t.Errorf("wiped while it is held: %v", err)
+	}
+	private.Release()
+	half.Release()
+	mac.Release()
+	if !panics(func() { _, _ = signer.Sign(kms.Ed25519SHA512, kms.MessageRaw, planted) }) || !panics(func() { _, _ = keyed.MAC(kms.HMACSHA256, planted) }) {
+		t.Error("not wiped after the last release")
+	}
+}
+
+// What takes more memory takes more of the capacity; one alone is kept however large.
+func TestCacheWeighs(t *testing.T) {
+	t.Parallel()
+	secret, public, err := crypto.GenerateKey(kms.MLDSA44)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for capacity, want := range map[int]int{64: 1, 64 * 700: 2, 64 * 1000: 2, 64 * 1050: 3} { // of one shard, as one key id is: 1, 700, 1,000, 1,050
+		c, o := crypto.NewMaterialCache(capacity), &opener{t: t}
+		get(t, c, o, crypto.MaterialKey{KeyID: mrkKey}).Release()
+		get(t, c, o, crypto.MaterialKey{KeyID: uuidKey}).Release()
+		for n := range uint64(4) {
+			h, err := crypto.Cached(c, crypto.MaterialKey{KeyID: uuidKey, MaterialID: "m", ModIndex: n}, func() (*crypto.PrivateKey, error) {
+				return crypto.OpenPrivateKey(kms.MLDSA44, bytes.Clone(secret), public)
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			h.Release()
+		}
+		c.Purge(mrkKey)
+		if got := c.Len(); got != want {
+			t.Errorf("capacity %d: %d are in the cache, want %d", capacity, got, want)
+		}
+		c.Purge(uuidKey)
+		for n := range uint64(64 * 3) {
+			get(t, c, o, crypto.MaterialKey{KeyID: keyNumber(int(n))}).Release()
+		}
+		if got := c.Len(); got > capacity || capacity > 64 && got != 64*3 {
+			t.Errorf("capacity %d: %d small ones are in the cache", capacity, got)
+		}
+	}
+}
+
+// Every kind of key has a weight, and a public half weighs no more than both.
+func TestWeights(t *testing.T) {
+	t.Parallel()
+	for _, spec := range asymmetricSpecs {
+		private, public := crypto.Weights(spec)
+		if private < 1 || public < 1 || public > private {
+			t.Errorf("%s: %d and %d", spec, private, public)
+		}
 	}
 }

@@ -29,6 +29,11 @@ const (
 // Wiped tells whether Wipe was called.
 func (m *Material) Wiped() bool { return m.wiped.Load() }
 
+// Weights returns what the halves of a spec's keys weigh in a cache.
+func Weights(spec kms.KeySpec) (private, public int) {
+	return privateWeights[spec], publicWeights[spec]
+}
+
 // StreamHeaderSize is the size of the header that k writes.
 func (k *Keyring) StreamHeaderSize() int {
 	h, err := k.streamHeader(k.terms.Load(), 0, make([]byte, streamSaltSize))
