@@ -60,6 +60,8 @@ func TestHeavyWorkIsShared(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		h.want(t, fsm.ReqKey{1}, h.work(0), 3)
 		time.Sleep(time.Minute)
+		h.heavyWorks.mu.Lock()
+		defer h.heavyWorks.mu.Unlock()
 		if n := len(h.heavyWorks.works); n != 0 {
 			t.Errorf("%d results are kept for ever", n)
 		}
