@@ -19,6 +19,11 @@ func TestPoolsStarveNobody(t *testing.T) {
 	sym, rsa := s.NewKey(t), s.NewKey(t)
 	names := []string{"$SYMBLOB", s.NewBlob(t, sym), "$RSABLOB", s.NewBlob(t, rsa), "$SYM", sym, "$RSA", rsa}
 	s.SetType(t, rsa, "RSA_2048", "ENCRYPT_DECRYPT")
+	newKey := func(spec, usage string) string {
+		return keyID(s.Call(t, testkit.Root, "CreateKey", obj{"KeySpec": spec, "KeyUsage": usage}))
+	}
+	names = append(names, "$SIGNRSA", newKey("RSA_2048", "SIGN_VERIFY"), "$SIGNECC", newKey("ECC_NIST_P256", "SIGN_VERIFY"), "$SIGNMLDSA", newKey("ML_DSA_44", "SIGN_VERIFY"),
+		"$HMAC", newKey("HMAC_256", "GENERATE_VERIFY_MAC"))
 	call := func(op, body string) func() testkit.Answer {
 		return func() testkit.Answer { return s.Call(t, testkit.Root, op, fill(body, names)) }
 	}
@@ -33,6 +38,11 @@ func TestPoolsStarveNobody(t *testing.T) {
 		{"RSA", "rsa", "InvalidKeyUsageException", call("Encrypt", `{"KeyId":"$RSA","Plaintext":"AA=="}`)},
 		{"RSA, by its ciphertext", "rsa", "", call("Decrypt", `{"CiphertextBlob":"$RSABLOB"}`)},
 		{"from RSA to symmetric", "rsa", "", call("ReEncrypt", `{"CiphertextBlob":"$RSABLOB","DestinationKeyId":"$SYM"}`)},
+		{"an RSA signature", "rsa", "", call("Sign", `{"KeyId":"$SIGNRSA","Message":"AA==","SigningAlgorithm":"RSASSA_PSS_SHA_256"}`)},
+		{"an ML-DSA signature", "rsa", "", call("Sign", `{"KeyId":"$SIGNMLDSA","Message":"AA==","SigningAlgorithm":"ML_DSA_SHAKE_256"}`)},
+		{"an EC signature", "read", "", call("Sign", `{"KeyId":"$SIGNECC","Message":"AA==","SigningAlgorithm":"ECDSA_SHA_256"}`)},
+		{"a MAC", "read", "", call("GenerateMac", `{"KeyId":"$HMAC","Message":"AA==","MacAlgorithm":"HMAC_SHA_256"}`)},
+		{"a public key of RSA", "read", "", call("GetPublicKey", `{"KeyId":"$SIGNRSA"}`)},
 		{"a new key", "write", "", call("CreateKey", `{}`)},
 		{"a setting of a key", "write", "", call("EnableKey", `{"KeyId":"$SYM"}`)},
 		{"the operator's question", "operator", "", func() testkit.Answer { return s.Admin(t, testkit.Root, "GetStatus", ``) }},

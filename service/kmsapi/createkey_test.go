@@ -145,6 +145,8 @@ func TestLargestCreateKey(t *testing.T) {
 	for name, body := range map[string]obj{
 		"everything":         {"Description": strings.Repeat(wide, 8192), "Tags": tags, "Policy": padded},
 		"control characters": {"Description": strings.Repeat("\x01", 8192), "Tags": tags[:30], "Policy": padded},
+		"the longest key":    {"Description": strings.Repeat(wide, 8192), "Tags": tags, "Policy": padded, "KeySpec": "RSA_4096", "KeyUsage": "SIGN_VERIFY"},
+		"a long public key":  {"Description": strings.Repeat(wide, 8192), "Tags": tags, "Policy": padded, "KeySpec": "ML_DSA_87", "KeyUsage": "SIGN_VERIFY"},
 		"just recorded":      {"Description": strings.Repeat(wide, 8192), "Tags": tags[:44]},
 		"escapes":            {"Description": strings.Repeat("\x01", 8192), "Tags": tags[:33]},
 	} {

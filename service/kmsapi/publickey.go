@@ -24,11 +24,15 @@ func publicKeyRows() []*service.Row {
 	}
 }
 
-// getPublicKey shows the public key as it was stored: it was parsed, or made, before.
+// getPublicKey shows the public key as it was stored: it was parsed, or made, before. A
+// key whose material has not been imported yet has none.
 func getPublicKey(_ context.Context, r *service.Request, _ *wire.GetPublicKeyRequest) (*wire.GetPublicKeyResponse, error) {
 	key := &r.Keys[0]
 	if !key.Spec.Asymmetric() {
 		return nil, &kms.Error{Code: kms.CodeUnsupportedOperation}
+	}
+	if key.CurrentMaterial == "" {
+		return nil, &kms.Error{Code: kms.CodeInvalidState, Message: key.ARN + " is pending import."}
 	}
 	can := algorithmsOf(key.Key)
 	return &wire.GetPublicKeyResponse{

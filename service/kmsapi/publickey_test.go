@@ -4,12 +4,15 @@ import (
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/rsa"
+	"crypto/sha256"
 	"crypto/x509"
 	"fmt"
 	"strings"
 	"testing"
 
+	"github.com/kmsd/kmsd/fsm"
 	"github.com/kmsd/kmsd/internal/testkit"
+	"github.com/kmsd/kmsd/kms"
 )
 
 // specCase is a row of AWS's table of key types: a spec with a usage, the member of
@@ -22,6 +25,7 @@ var specCases = []specCase{
 	{"RSA_2048", "SIGN_VERIFY", "SigningAlgorithms", rsaSigning},
 	{"RSA_3072", "ENCRYPT_DECRYPT", "EncryptionAlgorithms", "RSAES_OAEP_SHA_1 RSAES_OAEP_SHA_256"},
 	{"RSA_3072", "SIGN_VERIFY", "SigningAlgorithms", rsaSigning},
+	{"RSA_4096", "ENCRYPT_DECRYPT", "EncryptionAlgorithms", "RSAES_OAEP_SHA_1 RSAES_OAEP_SHA_256"},
 	{"RSA_4096", "SIGN_VERIFY", "SigningAlgorithms", rsaSigning},
 	{"ECC_NIST_P256", "SIGN_VERIFY", "SigningAlgorithms", "ECDSA_SHA_256"},
 	{"ECC_NIST_P256", "KEY_AGREEMENT", "KeyAgreementAlgorithms", "ECDH"},
@@ -140,4 +144,21 @@ func TestPublicKeyOfSymmetricKeys(t *testing.T) {
 	t.Parallel()
 	s := testkit.Start(t)
 	wantOutcome(t, s.Call(t, testkit.Root, "GetPublicKey", obj{"KeyId": s.NewKey(t)}), unsupported(""))
+}
+
+// A key that waits for its first material has no public key.
+func TestPublicKeyBeforeTheImport(t *testing.T) {
+	t.Parallel()
+	s := testkit.Start(t)
+	const id = "1234abcd-12ab-34cd-56ef-1234567890ab"
+	s.Apply(t, fsm.CreateKey{Policy: rootPolicy, Key: fsm.Key{
+		Account: testkit.Account, Region: testkit.Region, ID: id, Spec: kms.RSA2048, Usage: kms.SignVerify, Origin: kms.OriginExternal, Manager: kms.ManagerCustomer,
+		State: kms.PendingImport, PolicyHash: sha256.Sum256([]byte(rootPolicy)),
+	}})
+	wantOutcome(t, s.Call(t, testkit.Root, "GetPublicKey", obj{"KeyId": id}), outcome{"KMSInvalidStateException", testkit.ARN(id) + " is pending import."})
+	metadata := s.Must(t, "DescribeKey", obj{"KeyId": id})["KeyMetadata"].(obj)
+	wantJSON(t, metadata["SigningAlgorithms"], `["`+strings.ReplaceAll(rsaSigning, " ", `","`)+`"]`)
+	if _, ok := metadata["CurrentKeyMaterialId"]; ok || metadata["KeyState"] != "PendingImport" {
+		t.Errorf("got %v", metadata)
+	}
 }
