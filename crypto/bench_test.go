@@ -67,7 +67,7 @@ func BenchmarkCacheHit(b *testing.B) {
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
-			h, err := c.Get(key, open)
+			h, err := crypto.Cached(c, key, open)
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/kmsd/kmsd/crypto"
+	"github.com/kmsd/kmsd/kms"
 )
 
 // keyNumber is a valid key id.
@@ -45,9 +46,9 @@ func (o *opener) unwiped() (n int) {
 	return n
 }
 
-func get(t testing.TB, c *crypto.MaterialCache, o *opener, key crypto.MaterialKey) *crypto.Handle {
+func get(t testing.TB, c *crypto.MaterialCache, o *opener, key crypto.MaterialKey) *crypto.Handle[*crypto.Material] {
 	t.Helper()
-	h, err := c.Get(key, o.open(key.KeyID))
+	h, err := crypto.Cached(c, key, o.open(key.KeyID))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,13 +61,13 @@ func TestCacheOpensOnce(t *testing.T) {
 	key := crypto.MaterialKey{KeyID: uuidKey, MaterialID: "m", ModIndex: 1}
 	first := get(t, c, o, key)
 	second := get(t, c, o, key)
-	if first.Material() != second.Material() || o.opened.Load() != 1 {
+	if first.Opened() != second.Opened() || o.opened.Load() != 1 {
 		t.Errorf("opened %d times", o.opened.Load())
 	}
 	for _, other := range []crypto.MaterialKey{
 		{KeyID: mrkKey, MaterialID: "m", ModIndex: 1}, {KeyID: uuidKey, MaterialID: "n", ModIndex: 1}, {KeyID: uuidKey, MaterialID: "m", ModIndex: 2},
 	} {
-		if h := get(t, c, o, other); h.Material() == first.Material() {
+		if h := get(t, c, o, other); h.Opened() == first.Opened() {
 			t.Errorf("%+v gave the material of %+v", other, key)
 		}
 	}
@@ -77,7 +78,7 @@ func TestCacheWipesOnlyWhatNobodyHolds(t *testing.T) {
 	c, o := crypto.NewMaterialCache(1), &opener{t: t}
 	a := get(t, c, o, crypto.MaterialKey{KeyID: keyNumber(1)})
 	again := get(t, c, o, crypto.MaterialKey{KeyID: keyNumber(1)})
-	material := a.Material()
+	material := a.Opened()
 	b := get(t, c, o, crypto.MaterialKey{KeyID: keyNumber(2)}) // evicts 1
 	if c.Len() != 1 || material.Wiped() {
 		t.Fatalf("length %d, wiped %v while two handles are out", c.Len(), material.Wiped())
@@ -87,19 +88,19 @@ func TestCacheWipesOnlyWhatNobodyHolds(t *testing.T) {
 	if material.Wiped() {
 		t.Fatal("wiped while a handle is out")
 	}
-	if _, err := again.Material().Encrypt(nil, nil, planted); err != nil {
+	if _, err := again.Opened().Encrypt(nil, nil, planted); err != nil {
 		t.Error(err)
 	}
 	again.Release()
 	if !material.Wiped() {
 		t.Error("not wiped after the last release")
 	}
-	other := b.Material()
+	other := b.Opened()
 	b.Release()
 	if other.Wiped() {
 		t.Error("wiped while it is in the cache")
 	}
-	if !panics(func() { b.Material() }) {
+	if !panics(func() { b.Opened() }) {
 		t.Error("a released handle gives material")
 	}
 }
@@ -107,7 +108,7 @@ func TestCacheWipesOnlyWhatNobodyHolds(t *testing.T) {
 func TestCachePurge(t *testing.T) {
 	t.Parallel()
 	c, o := crypto.NewMaterialCache(100), &opener{t: t}
-	var held *crypto.Handle
+	var held *crypto.Handle[*crypto.Material]
 	for i := range 3 {
 		held = get(t, c, o, crypto.MaterialKey{KeyID: uuidKey, ModIndex: uint64(i)})
 		if i < 2 {
@@ -146,14 +147,14 @@ func TestCachePurgeAll(t *testing.T) {
 func TestCachePurgeDuringOpen(t *testing.T) {
 	t.Parallel()
 	c := crypto.NewMaterialCache(10)
-	h, err := c.Get(crypto.MaterialKey{KeyID: uuidKey}, func() (*crypto.Material, error) {
+	h, err := crypto.Cached(c, crypto.MaterialKey{KeyID: uuidKey}, func() (*crypto.Material, error) {
 		c.Purge(uuidKey)
 		return openMaterial(t, uuidKey, planted), nil
 	})
 	if err != nil || c.Len() != 0 {
 		t.Fatalf("length %d, %v", c.Len(), err)
 	}
-	m := h.Material()
+	m := h.Opened()
 	if m.Wiped() {
 		t.Error("wiped while it is held")
 	}
@@ -168,13 +169,13 @@ func TestCacheKeepsNoErrors(t *testing.T) {
 	c, o := crypto.NewMaterialCache(10), &opener{t: t}
 	key := crypto.MaterialKey{KeyID: uuidKey}
 	want := errors.New("unwrapping failed")
-	if _, err := c.Get(key, func() (*crypto.Material, error) { return nil, want }); !errors.Is(err, want) {
+	if _, err := crypto.Cached(c, key, func() (*crypto.Material, error) { return nil, want }); !errors.Is(err, want) {
 		t.Errorf("got %v", err)
 	}
-	if _, err := c.Get(key, func() (*crypto.Material, error) { return nil, nil }); err == nil {
+	if _, err := crypto.Cached(c, key, func() (*crypto.Material, error) { return nil, nil }); err == nil {
 		t.Error("no material and no error was taken")
 	}
-	if !panics(func() { _, _ = c.Get(key, func() (*crypto.Material, error) { panic("open") }) }) {
+	if !panics(func() { _, _ = crypto.Cached(c, key, func() (*crypto.Material, error) { panic("open") }) }) {
 		t.Error("the panic was swallowed")
 	}
 	if c.Len() != 0 {
@@ -189,7 +190,7 @@ func TestCacheConcurrentGetsShareOneOpen(t *testing.T) {
 	started, finish := make(chan struct{}), make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		h, err := c.Get(crypto.MaterialKey{KeyID: uuidKey}, func() (*crypto.Material, error) {
+		h, err := crypto.Cached(c, crypto.MaterialKey{KeyID: uuidKey}, func() (*crypto.Material, error) {
 			close(started)
 			<-finish
 			return o.open(uuidKey)()
@@ -263,7 +264,7 @@ func TestCacheUnderContention(t *testing.T) {
 			rng := rand.New(rand.NewPCG(1, uint64(worker)))
 			for range 300 {
 				keyID := keyNumber(rng.IntN(10))
-				h, err := c.Get(crypto.MaterialKey{KeyID: keyID, ModIndex: uint64(rng.IntN(2))}, o.open(keyID))
+				h, err := crypto.Cached(c, crypto.MaterialKey{KeyID: keyID, ModIndex: uint64(rng.IntN(2))}, o.open(keyID))
 				if err != nil {
 					t.Error(err)
 					return
@@ -271,7 +272,7 @@ func TestCacheUnderContention(t *testing.T) {
 				if rng.IntN(4) == 0 {
 					c.Purge(keyID)
 				}
-				raw, err := h.Material().Encrypt(nil, nil, planted)
+				raw, err := h.Opened().Encrypt(nil, nil, planted)
 				h.Release()
 				if err != nil {
 					t.Error(err)
@@ -286,5 +287,97 @@ func TestCacheUnderContention(t *testing.T) {
 	wg.Wait()
 	if got := o.unwiped(); got != c.Len() {
 		t.Errorf("%d are not wiped, but %d are in the cache", got, c.Len())
+	}
+}
+
+// One cache holds every kind of opened key, a key's public half beside its private one,
+// and wipes what can be wiped.
+func TestCacheOfAllKinds(t *testing.T) {
+	t.Parallel()
+	c := crypto.NewMaterialCache(1000)
+	secret, public, err := crypto.GenerateKey(kms.ECCNistEdwards25519)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := crypto.Cached(c, crypto.MaterialKey{KeyID: uuidKey, MaterialID: "m"}, func() (*crypto.PrivateKey, error) {
+		return crypto.OpenPrivateKey(kms.ECCNistEdwards25519, secret, public)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	half, err := crypto.Cached(c, crypto.MaterialKey{KeyID: uuidKey, MaterialID: "m", Public: true}, func() (*crypto.PublicKey, error) {
+		return crypto.ParsePublicKey(kms.ECCNistEdwards25519, public)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mac, err := crypto.Cached(c, crypto.MaterialKey{KeyID: mrkKey}, func() (*crypto.MACKey, error) {
+		return crypto.OpenMACKey(kms.HMAC256, crypto.Random(32))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Len() != 3 {
+		t.Errorf("%d are in the cache, want 3", c.Len())
+	}
+	signer, keyed, verifier := private.Opened(), mac.Opened(), half.Opened()
+	signature, err := signer.Sign(kms.Ed25519SHA512, kms.MessageRaw, planted)
+	if err != nil || verifier.Verify(kms.Ed25519SHA512, kms.MessageRaw, planted, signature) != nil {
+		t.Errorf("the public half does not verify: %v", err)
+	}
+	c.PurgeAll()
+	if _, err := signer.Sign(kms.Ed25519SHA512, kms.MessageRaw, planted); err != nil {
+		t.Errorf("wiped while it is held: %v", err)
+	}
+	private.Release()
+	half.Release()
+	mac.Release()
+	if !panics(func() { _, _ = signer.Sign(kms.Ed25519SHA512, kms.MessageRaw, planted) }) || !panics(func() { _, _ = keyed.MAC(kms.HMACSHA256, planted) }) {
+		t.Error("not wiped after the last release")
+	}
+}
+
+// What takes more memory takes more of the capacity; one alone is kept however large.
+func TestCacheWeighs(t *testing.T) {
+	t.Parallel()
+	secret, public, err := crypto.GenerateKey(kms.MLDSA44)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for capacity, want := range map[int]int{64: 1, 64 * 700: 2, 64 * 1000: 2, 64 * 1050: 3} { // of one shard, as one key id is: 1, 700, 1,000, 1,050
+		c, o := crypto.NewMaterialCache(capacity), &opener{t: t}
+		get(t, c, o, crypto.MaterialKey{KeyID: mrkKey}).Release()
+		get(t, c, o, crypto.MaterialKey{KeyID: uuidKey}).Release()
+		for n := range uint64(4) {
+			h, err := crypto.Cached(c, crypto.MaterialKey{KeyID: uuidKey, MaterialID: "m", ModIndex: n}, func() (*crypto.PrivateKey, error) {
+				return crypto.OpenPrivateKey(kms.MLDSA44, bytes.Clone(secret), public)
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			h.Release()
+		}
+		c.Purge(mrkKey)
+		if got := c.Len(); got != want {
+			t.Errorf("capacity %d: %d are in the cache, want %d", capacity, got, want)
+		}
+		c.Purge(uuidKey)
+		for n := range uint64(64 * 3) {
+			get(t, c, o, crypto.MaterialKey{KeyID: keyNumber(int(n))}).Release()
+		}
+		if got := c.Len(); got > capacity || capacity > 64 && got != 64*3 {
+			t.Errorf("capacity %d: %d small ones are in the cache", capacity, got)
+		}
+	}
+}
+
+// Every kind of key has a weight, and a public half weighs no more than both.
+func TestWeights(t *testing.T) {
+	t.Parallel()
+	for _, spec := range asymmetricSpecs {
+		private, public := crypto.Weights(spec)
+		if private < 1 || public < 1 || public > private {
+			t.Errorf("%s: %d and %d", spec, private, public)
+		}
 	}
 }

@@ -1,6 +1,12 @@
 package crypto
 
-import "bytes"
+import (
+	"bytes"
+	"encoding/binary"
+	"math/big"
+
+	"github.com/kmsd/kmsd/kms"
+)
 
 // The primitives, so that published vectors run through the very functions that
 // the package uses.
@@ -22,6 +28,11 @@ const (
 
 // Wiped tells whether Wipe was called.
 func (m *Material) Wiped() bool { return m.wiped.Load() }
+
+// Weights returns what the halves of a spec's keys weigh in a cache.
+func Weights(spec kms.KeySpec) (private, public int) {
+	return privateWeights[spec], publicWeights[spec]
+}
 
 // StreamHeaderSize is the size of the header that k writes.
 func (k *Keyring) StreamHeaderSize() int {
@@ -45,4 +56,45 @@ func SealStreamEmptyEnd(k *Keyring, chunk []byte) []byte {
 	s.flush(false)
 	s.flush(true)
 	return out.Bytes()
+}
+
+// PrivateNumbers returns a function that reads the secret numbers of a key, which goes on
+// when the key has been wiped.
+func PrivateNumbers(k *PrivateKey) func() [][]byte {
+	switch key := k.opened().(type) {
+	case rsaPrivate:
+		return func() (all [][]byte) {
+			pre := key.key.Precomputed
+			for _, n := range append([]*big.Int{key.key.D, pre.Dp, pre.Dq, pre.Qinv}, key.key.Primes...) {
+				all = append(all, wordsOf(n))
+			}
+			return all
+		}
+	case eccPrivate:
+		//lint:ignore SA1019 The number is what the test is about.
+		return func() [][]byte { return [][]byte{wordsOf(key.key.D)} }
+	case secp256k1Private:
+		return func() [][]byte { scalar := key.scalar.Bytes(); return [][]byte{scalar[:]} }
+	case ed25519Private:
+		return func() [][]byte { return [][]byte{key.key} }
+	}
+	return nil
+}
+
+func wordsOf(n *big.Int) (b []byte) {
+	for _, word := range n.Bits() {
+		b = binary.BigEndian.AppendUint64(b, uint64(word))
+	}
+	return b
+}
+
+// SignEd25519ph signs what PH has made of a message, for vectors whose message is not a
+// digest.
+func SignEd25519ph(k *PrivateKey, prehashed []byte) ([]byte, error) {
+	return k.opened().(signer).sign(signingInput{signing: signings[kms.Ed25519PHSHA512], bytes: prehashed})
+}
+
+// Encapsulate512 is Encapsulate with the randomness m.
+func Encapsulate512(k *PublicKey, m []byte) (secret, ciphertext []byte) {
+	return k.key.(mlkemPublic).key.(encapsulationKey512).encapsulate(m)
 }

@@ -2,6 +2,8 @@ package crypto_test
 
 import (
 	"bytes"
+	"crypto/ed25519"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
@@ -45,12 +47,15 @@ func secretHolders(t *testing.T) map[string]any {
 		t.Fatal(err)
 	}
 	secret := crypto.NewSecret(bytes.Clone(planted))
+	private, mac := plantedEd25519(t), openMAC(t, "HMAC_256", planted)
 	type nested struct {
 		exported int
 		secret   crypto.Secret
 		root     *crypto.Root
 		material *crypto.Material
 		keyring  *crypto.Keyring
+		private  *crypto.PrivateKey
+		mac      *crypto.MACKey
 	}
 	keyring := crypto.NewKeyring("cluster", root)
 	return map[string]any{
@@ -60,12 +65,29 @@ func secretHolders(t *testing.T) map[string]any {
 		"Root":           *root,
 		"*Material":      material,
 		"*Keyring":       keyring,
-		"unexported":     nested{1, secret, root, material, keyring},
-		"*unexported":    &nested{1, secret, root, material, keyring},
+		"*PrivateKey":    private,
+		"*MACKey":        mac,
+		"unexported":     nested{1, secret, root, material, keyring, private, mac},
+		"*unexported":    &nested{1, secret, root, material, keyring, private, mac},
 		"exported field": struct{ Secret crypto.Secret }{secret},
-		"slice":          []any{secret, root, material},
+		"slice":          []any{secret, root, material, private, mac},
 		"map":            map[string]any{"k": secret, "r": root},
 	}
+}
+
+// plantedEd25519 is the key whose seed is the planted secret.
+func plantedEd25519(t *testing.T) *crypto.PrivateKey {
+	t.Helper()
+	key := ed25519.NewKeyFromSeed(planted)
+	secret, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	public, err := x509.MarshalPKIXPublicKey(key.Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return keyFixture{secret, public}.open(t, "ECC_NIST_EDWARDS25519")
 }
 
 func TestSecretsRedactThemselves(t *testing.T) {

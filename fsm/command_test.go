@@ -58,9 +58,9 @@ var goldens = append(iamGoldens, []fsm.Args{
 	recordCredentials(signed("AKIAUSER", "kms", region, start+1234), signed("AROAEXAMPLE0000000001", "sts", "eu-west-1", start)),
 }...)
 
-// genesisGoldens are more values of the genesis, by the suffixes of their files:
-// fields that came later are optional.
-var genesisGoldens = map[string]fsm.Args{"-members": genesisWithMembers()}
+// moreGoldens are more values of commands, by the suffixes of their files: fields
+// that came later are optional.
+var moreGoldens = map[string]fsm.Args{"-members": genesisWithMembers(), "-asymmetric": createSigningKey(1)}
 
 func genesisWithMembers() fsm.Genesis {
 	g := genesis()
@@ -89,7 +89,7 @@ func TestGolden(t *testing.T) {
 	for _, args := range goldens {
 		covered[checkGolden(t, "", args)] = true
 	}
-	for suffix, args := range genesisGoldens {
+	for suffix, args := range moreGoldens {
 		checkGolden(t, suffix, args)
 	}
 	for _, c := range fsm.Registered() {
@@ -338,6 +338,11 @@ func TestNewCommandRefuses(t *testing.T) {
 		{"no material", fsm.Meta{}, change(func(c *fsm.CreateKey) { c.Material = nil })},
 		{"empty material", fsm.Meta{}, change(func(c *fsm.CreateKey) { c.Material.Sealed = nil })},
 		{"disabled from the start", fsm.Meta{}, change(func(c *fsm.CreateKey) { c.Key.State = kms.Disabled })},
+		{"a symmetric key's public key", fsm.Meta{}, change(func(c *fsm.CreateKey) { c.Material.Public = []byte("public") })},
+		{"an HMAC key's public key", fsm.Meta{}, change(func(c *fsm.CreateKey) { c.Key.Spec, c.Material.Public = kms.HMAC256, []byte("public") })},
+		{"no public key, RSA", fsm.Meta{}, change(func(c *fsm.CreateKey) { c.Key.Spec = kms.RSA2048 })},
+		{"no public key, ML-KEM", fsm.Meta{}, change(func(c *fsm.CreateKey) { c.Key.Spec, c.Material.Public = kms.MLKEM768, []byte{} })},
+		{"rotation to a public key", fsm.Meta{}, rotateToPublic()},
 		{"alias name", fsm.Meta{}, createAlias("", 1)},
 		{"alias name too long", fsm.Meta{}, createAlias(strings.Repeat("x", 251), 1)},
 		{"alias account", fsm.Meta{}, fsm.DeleteAlias{Region: region, Name: "alias/x"}},
@@ -366,7 +371,7 @@ func TestNewCommandRefuses(t *testing.T) {
 }
 
 func FuzzApply(f *testing.F) {
-	for _, args := range append([]fsm.Args{genesisWithMembers()}, goldens...) {
+	for _, args := range append([]fsm.Args{genesisWithMembers(), createSigningKey(1)}, goldens...) {
 		cmd := command(f, fsm.ReqKey{}, goldenMeta, args)
 		f.Add(uint16(cmd.Type), cmd.Version, cmd.Body)
 		cmd = command(f, fsm.ReqKey{}, fsm.Meta{Time: start}, args)

@@ -64,6 +64,21 @@ func createKey(i int) fsm.CreateKey {
 	}
 }
 
+// createSigningKey returns the arguments of the i-th key as an asymmetric one.
+func createSigningKey(i int) fsm.CreateKey {
+	c := createKey(i)
+	c.Key.Spec, c.Key.Usage = kms.ECCNistP256, kms.SignVerify
+	c.Material.Public = []byte("public key")
+	return c
+}
+
+// rotateToPublic returns a rotation that no key has.
+func rotateToPublic() fsm.RotateKey {
+	r := rotate(1, 1, kms.RotationAutomatic, start+90*day)
+	r.Material.Public = []byte("public key")
+	return r
+}
+
 func createAlias(name string, key int) fsm.CreateAlias {
 	return fsm.CreateAlias{Account: account, Region: region, Name: "alias/" + name, KeyID: keyID(key)}
 }

@@ -67,7 +67,7 @@ func keyPlaces(rec record) []place {
 const materialPrefix = 32
 
 // Material is one generation of a key's material, sealed under a term of the
-// keyring.
+// keyring. The machine parses neither the secret nor the public key.
 type Material struct {
 	Versioned
 	KeyID   string `cbor:"1,keyasint"`
@@ -81,6 +81,9 @@ type Material struct {
 	Rotated int64 `cbor:"6,keyasint,omitempty"`
 	// RotationType is what the change was; empty for the first.
 	RotationType kms.RotationType `cbor:"7,keyasint,omitempty"`
+	// Public is the public key of an asymmetric key, DER SubjectPublicKeyInfo; empty
+	// for all others.
+	Public []byte `cbor:"8,keyasint,omitempty"`
 }
 
 func (m *Material) appendID(dst []byte) []byte {
@@ -153,6 +156,8 @@ func (m *Material) checkFirst(k *Key) error {
 		return errors.New("a material that is empty or has an index")
 	case m.Seq != 0 || m.Rotated != 0 || m.RotationType != "":
 		return errors.New("a first material that was rotated to")
+	case (len(m.Public) != 0) != k.Spec.Asymmetric():
+		return errors.New("an asymmetric key has a public key, and no other has one")
 	case k.State != kms.Enabled || k.Origin != kms.OriginKMS:
 		return errors.New("a new key with material is enabled and of origin AWS_KMS")
 	}

@@ -128,6 +128,8 @@ func (c RotateKey) check() error {
 		return errors.New("a rotation without a material of the key")
 	case m.Seq != 0 || m.Rotated != 0 || m.RotationType != "":
 		return errors.New("a rotation that says itself when it happens")
+	case len(m.Public) != 0:
+		return errors.New("a rotation of an asymmetric key")
 	case c.Type != kms.RotationAutomatic && c.Type != kms.RotationOnDemand:
 		return errors.New("an unknown type of rotation")
 	}

@@ -50,6 +50,8 @@ const (
 	CodeInvalidMarker         = "InvalidMarkerException"
 	CodeInvalidSignature      = "InvalidSignatureException"
 	CodeInvalidState          = "KMSInvalidStateException"
+	CodeKMSInvalidMac         = "KMSInvalidMacException"
+	CodeKMSInvalidSignature   = "KMSInvalidSignatureException"
 	CodeKeyUnavailable        = "KeyUnavailableException"
 	CodeLimitExceeded         = "LimitExceededException"
 	CodeMalformedPolicy       = "MalformedPolicyDocumentException"
@@ -139,6 +141,8 @@ var codes = map[string]CodeInfo{
 	CodeInvalidMarker:         {http.StatusBadRequest, FaultClient, false},
 	CodeInvalidSignature:      {http.StatusBadRequest, FaultClient, false},
 	CodeInvalidState:          {http.StatusBadRequest, FaultClient, false},
+	CodeKMSInvalidMac:         {http.StatusBadRequest, FaultClient, false},
+	CodeKMSInvalidSignature:   {http.StatusBadRequest, FaultClient, false},
 	CodeKeyUnavailable:        {http.StatusInternalServerError, FaultServer, false},
 	CodeLimitExceeded:         {http.StatusBadRequest, FaultClient, false},
 	CodeMalformedPolicy:       {http.StatusBadRequest, FaultClient, false},

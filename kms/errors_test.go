@@ -55,6 +55,17 @@ func TestOwnCodes(t *testing.T) {
 	}
 }
 
+// That a signature or a MAC is not valid is the client's error with status 400, and
+// another one than a request's own signature that is not.
+func TestInvalidSignatures(t *testing.T) {
+	t.Parallel()
+	for _, code := range []string{"InvalidSignatureException", "KMSInvalidSignatureException", "KMSInvalidMacException"} {
+		if !slices.Contains(kms.Codes(), code) {
+			t.Errorf("%s is missing", code)
+		}
+	}
+}
+
 // The other errors of IAM and STS are client errors with status 400, which is what
 // TestStatuses takes for granted of every code that is there.
 func TestQueryCodes(t *testing.T) {

@@ -6,10 +6,44 @@ const Partition = "aws"
 // KeySpec names the type of a key's material (AWS: KeySpec).
 type KeySpec string
 
-// The key specs that kmsd creates.
+// The key specs. AWS's SM2 is not among them: it belongs to its Regions in China.
 const (
 	SymmetricDefault KeySpec = "SYMMETRIC_DEFAULT"
+
+	RSA2048 KeySpec = "RSA_2048"
+	RSA3072 KeySpec = "RSA_3072"
+	RSA4096 KeySpec = "RSA_4096"
+
+	ECCNistP256         KeySpec = "ECC_NIST_P256"
+	ECCNistP384         KeySpec = "ECC_NIST_P384"
+	ECCNistP521         KeySpec = "ECC_NIST_P521"
+	ECCSecgP256K1       KeySpec = "ECC_SECG_P256K1"
+	ECCNistEdwards25519 KeySpec = "ECC_NIST_EDWARDS25519"
+
+	HMAC224 KeySpec = "HMAC_224"
+	HMAC256 KeySpec = "HMAC_256"
+	HMAC384 KeySpec = "HMAC_384"
+	HMAC512 KeySpec = "HMAC_512"
+
+	MLDSA44 KeySpec = "ML_DSA_44"
+	MLDSA65 KeySpec = "ML_DSA_65"
+	MLDSA87 KeySpec = "ML_DSA_87"
+
+	MLKEM512  KeySpec = "ML_KEM_512"
+	MLKEM768  KeySpec = "ML_KEM_768"
+	MLKEM1024 KeySpec = "ML_KEM_1024"
 )
+
+// Asymmetric tells whether keys of this spec have a public key.
+func (s KeySpec) Asymmetric() bool {
+	switch s {
+	case RSA2048, RSA3072, RSA4096,
+		ECCNistP256, ECCNistP384, ECCNistP521, ECCSecgP256K1, ECCNistEdwards25519,
+		MLDSA44, MLDSA65, MLDSA87, MLKEM512, MLKEM768, MLKEM1024:
+		return true
+	}
+	return false
+}
 
 // KeyUsage says what a key may do (AWS: KeyUsage).
 type KeyUsage string

@@ -31,9 +31,12 @@ type pools struct {
 	// read is for what this node answers from its state, symmetric cryptography
 	// included.
 	read *pool
-	// rsa is for RSA's arithmetic. It gets half of the processors, so that the
-	// rest goes on beside it.
+	// rsa is for the arithmetic of RSA and ML-DSA. It gets half of the processors, so
+	// that the rest goes on beside it.
 	rsa *pool
+	// heavy is for what a call does there for long after it was admitted (Heavy). It
+	// gets a quarter of the processors, and leaves RSA's half alone.
+	heavy *pool
 	// write is for what the leader decides and proposes. A call keeps its place
 	// until its command is acknowledged.
 	write *pool
@@ -50,15 +53,20 @@ const (
 	queuedRSAPerCPU   = 128
 	writes            = 2048
 	queuedWrites      = 8192
+	queuedHeavyPerCPU = 16
 	operatorCalls     = 64
 	queuedOperator    = 256
 	maxQueueing       = time.Second
+	// What is heavy takes seconds, so that waiting for it pays. It is shorter than the
+	// cluster waits for an attempt of a write, so that the attempt that waits is told.
+	maxHeavyQueueing = 3 * time.Second
 )
 
 func newPools(cpus int64) pools {
 	return pools{
 		read:     newPool(cpus*readsPerCPU, cpus*queuedReadsPerCPU, maxQueueing),
 		rsa:      newPool(max(1, cpus/2), cpus*queuedRSAPerCPU, maxQueueing),
+		heavy:    newPool(max(1, cpus/4), cpus*queuedHeavyPerCPU, maxHeavyQueueing),
 		write:    newPool(writes, queuedWrites, maxQueueing),
 		operator: newPool(operatorCalls, queuedOperator, maxQueueing),
 	}
@@ -72,7 +80,7 @@ func (p *pools) of(r *Request, quotas []Quota) *pool {
 		return p.operator
 	case r.row.Write:
 		return p.write
-	case slices.ContainsFunc(quotas, Quota.rsa):
+	case slices.ContainsFunc(quotas, Quota.slow):
 		return p.rsa
 	}
 	return p.read

@@ -10,10 +10,10 @@ import (
 // meanwhile find no room and no place to wait.
 func (s *Service) Fill() (empty func()) {
 	full := newPool(0, 0, 0)
-	return s.replace(pools{full, full, full, full})
+	return s.replace(pools{full, full, full, full, full})
 }
 
-// FillPool is Fill for one pool: "read", "rsa", "write" or "operator".
+// FillPool is Fill for one pool: "read", "rsa", "heavy", "write" or "operator".
 func (s *Service) FillPool(name string) (empty func()) {
 	filled := s.pools
 	*filled.named(name) = newPool(0, 0, 0)
@@ -45,7 +45,7 @@ func (s *Service) replace(other pools) (back func()) {
 }
 
 func (p *pools) named(name string) **pool {
-	return map[string]**pool{"read": &p.read, "rsa": &p.rsa, "write": &p.write, "operator": &p.operator}[name]
+	return map[string]**pool{"read": &p.read, "rsa": &p.rsa, "heavy": &p.heavy, "write": &p.write, "operator": &p.operator}[name]
 }
 
 // OccupyWrites takes every place of the writes' pool and returns what gives them

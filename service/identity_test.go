@@ -33,7 +33,7 @@ func TestUnknownOperations(t *testing.T) {
 		known       bool
 	}{
 		{"kms", "Encrypt", true}, {"sts", "GetCallerIdentity", true}, {"kms", "encrypt", false}, {"kms", "GetCallerIdentity", false},
-		{"sts", "Encrypt", false}, {"kms", "", false}, {"kms", "Sign", false}, {"iam", "CreateUser", true}, {"iam", "CreateInstanceProfile", false},
+		{"sts", "Encrypt", false}, {"kms", "", false}, {"kms", "ConnectCustomKeyStore", false}, {"iam", "CreateUser", true}, {"iam", "CreateInstanceProfile", false},
 	} {
 		if got := s.Service.Knows(row.service, row.op); got != row.known {
 			t.Errorf("Knows(%q, %q) = %v", row.service, row.op, got)

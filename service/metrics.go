@@ -20,7 +20,7 @@ func newMetrics(reg prometheus.Registerer, p *pools, t *throttle) *metrics {
 		Name: "kmsd_throttle_buckets",
 		Help: "Request quotas of accounts and Regions that are being counted.",
 	}, t.size))
-	for name, pool := range map[string]*pool{"read": p.read, "rsa": p.rsa, "write": p.write, "operator": p.operator} {
+	for name, pool := range map[string]*pool{"read": p.read, "rsa": p.rsa, "heavy": p.heavy, "write": p.write, "operator": p.operator} {
 		registerPool(reg, name, pool)
 	}
 	return m

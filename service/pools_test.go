@@ -19,6 +19,11 @@ func TestPoolsStarveNobody(t *testing.T) {
 	sym, rsa := s.NewKey(t), s.NewKey(t)
 	names := []string{"$SYMBLOB", s.NewBlob(t, sym), "$RSABLOB", s.NewBlob(t, rsa), "$SYM", sym, "$RSA", rsa}
 	s.SetType(t, rsa, "RSA_2048", "ENCRYPT_DECRYPT")
+	newKey := func(spec, usage string) string {
+		return keyID(s.Call(t, testkit.Root, "CreateKey", obj{"KeySpec": spec, "KeyUsage": usage}))
+	}
+	names = append(names, "$SIGNRSA", newKey("RSA_2048", "SIGN_VERIFY"), "$SIGNECC", newKey("ECC_NIST_P256", "SIGN_VERIFY"), "$SIGNMLDSA", newKey("ML_DSA_44", "SIGN_VERIFY"),
+		"$HMAC", newKey("HMAC_256", "GENERATE_VERIFY_MAC"))
 	call := func(op, body string) func() testkit.Answer {
 		return func() testkit.Answer { return s.Call(t, testkit.Root, op, fill(body, names)) }
 	}
@@ -33,6 +38,11 @@ func TestPoolsStarveNobody(t *testing.T) {
 		{"RSA", "rsa", "InvalidKeyUsageException", call("Encrypt", `{"KeyId":"$RSA","Plaintext":"AA=="}`)},
 		{"RSA, by its ciphertext", "rsa", "", call("Decrypt", `{"CiphertextBlob":"$RSABLOB"}`)},
 		{"from RSA to symmetric", "rsa", "", call("ReEncrypt", `{"CiphertextBlob":"$RSABLOB","DestinationKeyId":"$SYM"}`)},
+		{"an RSA signature", "rsa", "", call("Sign", `{"KeyId":"$SIGNRSA","Message":"AA==","SigningAlgorithm":"RSASSA_PSS_SHA_256"}`)},
+		{"an ML-DSA signature", "rsa", "", call("Sign", `{"KeyId":"$SIGNMLDSA","Message":"AA==","SigningAlgorithm":"ML_DSA_SHAKE_256"}`)},
+		{"an EC signature", "read", "", call("Sign", `{"KeyId":"$SIGNECC","Message":"AA==","SigningAlgorithm":"ECDSA_SHA_256"}`)},
+		{"a MAC", "read", "", call("GenerateMac", `{"KeyId":"$HMAC","Message":"AA==","MacAlgorithm":"HMAC_SHA_256"}`)},
+		{"a public key of RSA", "read", "", call("GetPublicKey", `{"KeyId":"$SIGNRSA"}`)},
 		{"a new key", "write", "", call("CreateKey", `{}`)},
 		{"a setting of a key", "write", "", call("EnableKey", `{"KeyId":"$SYM"}`)},
 		{"the operator's question", "operator", "", func() testkit.Answer { return s.Admin(t, testkit.Root, "GetStatus", ``) }},
@@ -109,7 +119,7 @@ func TestWritesInFlight(t *testing.T) {
 func TestPlacesComeBack(t *testing.T) {
 	t.Parallel()
 	s := testkit.Start(t)
-	for _, pool := range []string{"read", "rsa", "write", "operator"} {
+	for _, pool := range []string{"read", "rsa", "heavy", "write", "operator"} {
 		s.Service.Limit(pool, 1)
 	}
 	names := append(orderNames(t, s), "$NONE", "1234abcd-12ab-34cd-56ef-1234567890ab")
@@ -148,7 +158,7 @@ func TestPoolMetrics(t *testing.T) {
 		wantCode(t, s.Call(t, testkit.Root, "ListKeys", `{}`), "ThrottlingException")
 		wantCode(t, s.Call(t, testkit.Root.In("eu-west-1"), "ListKeys", `{}`), "")
 		want := map[string]float64{"kmsd_throttle_buckets": 2, "kmsd_throttled_total ListKeys": 1}
-		for _, pool := range []string{"read", "rsa", "write", "operator"} {
+		for _, pool := range []string{"read", "rsa", "heavy", "write", "operator"} {
 			want["kmsd_admission_running "+pool], want["kmsd_admission_waiting "+pool], want["kmsd_admission_refused_total "+pool] = 0, 0, 0
 		}
 		wantSame(t, measured(t, s.Registry), want)

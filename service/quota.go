@@ -75,11 +75,9 @@ func AWSRates() []fsm.Rate {
 // Known tells whether kmsd has the quota.
 func (q Quota) Known() bool { return awsRates[q] != 0 }
 
-// rsa tells whether the calls do RSA's arithmetic, which takes a hundred times as
-// long as everything else.
-func (q Quota) rsa() bool {
-	return q == QuotaRSA || strings.HasPrefix(string(q), "GenerateDataKeyPair.RSA_")
-}
+// slow tells whether the calls do the arithmetic of RSA or ML-DSA, which takes up to
+// a hundred times as long as everything else.
+func (q Quota) slow() bool { return q == QuotaRSA || q == QuotaMLDSA }
 
 // QuotaOfKey is the shared quota of the cryptographic operations that keys of
 // several types have, by the key's spec. Keys of other types, and those that are

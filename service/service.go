@@ -86,8 +86,10 @@ type Service struct {
 	now      func() time.Time
 	throttle *throttle
 	pools    pools
-	metrics  *metrics
-	policies sync.Map // policyKey → *iam.Policy
+	// heavyWorks are the results of Heavy.
+	heavyWorks heavyWorks
+	metrics    *metrics
+	policies   sync.Map // policyKey → *iam.Policy
 	// compiledCount counts what was put into policies since it was emptied.
 	compiledCount atomic.Int64
 	recorded      recorded

@@ -24,6 +24,8 @@ const (
 	Usable = inEnabled | inUpdating
 	// NotPendingDeletion is for new aliases, tags and descriptions.
 	NotPendingDeletion = AnyState &^ (inPendingDeletion | inPendingReplicaDeletion)
+	// Complete is for GetPublicKey, which shows what a key has.
+	Complete = NotPendingDeletion &^ inCreating
 	// Deletable is for ScheduleKeyDeletion.
 	Deletable = NotPendingDeletion &^ inUpdating
 	// Schedulable is for the schedule of rotation: what may not have one for its

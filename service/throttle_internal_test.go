@@ -162,14 +162,17 @@ func benchMachine(b testing.TB, rates *fsm.Throttle) *fsm.Machine {
 	return m
 }
 
-// RSA leaves half of the processors to the others, where there are two; nobody
-// waits for more than a second.
+// RSA leaves half of the processors to the others, where there are two, and heavy work
+// half of those; nobody waits for more than a second, but three for heavy work.
 func TestPoolSizes(t *testing.T) {
 	t.Parallel()
 	for cpus, rsa := range map[int64]int64{1: 1, 2: 1, 3: 1, 4: 2, 64: 32} {
 		p := newPools(cpus)
 		if p.rsa.limit != rsa || p.read.limit <= p.rsa.limit || p.write.limit < 1024 || p.operator.limit < 1 {
 			t.Errorf("%d processors: %d for RSA, %d reads, %d writes", cpus, p.rsa.limit, p.read.limit, p.write.limit)
+		}
+		if heavy := max(1, cpus/4); p.heavy.limit != heavy || p.heavy.patience != 3*time.Second || p.heavy.queue != 16*cpus {
+			t.Errorf("%d processors: %d for heavy work, of which %d wait for %v", cpus, p.heavy.limit, p.heavy.queue, p.heavy.patience)
 		}
 		for _, pool := range []*pool{p.read, p.rsa, p.write, p.operator} {
 			if pool.patience != time.Second || pool.queue < pool.limit {
@@ -196,7 +199,8 @@ func TestPoolOfACall(t *testing.T) {
 		{"symmetric work", Row{}, stranger, []Quota{QuotaSymmetric}, p.read},
 		{"RSA", Row{}, stranger, []Quota{QuotaRSA}, p.rsa},
 		{"both", Row{}, stranger, []Quota{QuotaSymmetric, QuotaRSA}, p.rsa},
-		{"an RSA key pair", Row{}, stranger, []Quota{"GenerateDataKeyPair.RSA_4096"}, p.rsa},
+		{"an RSA key pair", Row{}, stranger, []Quota{"GenerateDataKeyPair.RSA_4096"}, p.read},
+		{"ML-DSA", Row{}, stranger, []Quota{QuotaMLDSA}, p.rsa},
 		{"an EC key pair", Row{}, stranger, []Quota{"GenerateDataKeyPair.ECC_NIST_P256"}, p.read},
 		{"ECC", Row{}, stranger, []Quota{QuotaECC}, p.read},
 		{"a write", Row{Write: true}, operator, []Quota{"CreateKey"}, p.write},

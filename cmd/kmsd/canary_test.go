@@ -166,14 +166,39 @@ func (c *testCluster) plant(client *awskms.Client) []canary.Canary {
 	random, err := client.GenerateRandom(ctx, &awskms.GenerateRandomInput{NumberOfBytes: aws.Int32(32)})
 	c.must("GenerateRandom", err)
 	c.fail(client, id, sealed.CiphertextBlob, plain)
-	return []canary.Canary{
+	return append(c.plantSigned(client, plain), []canary.Canary{
 		{Name: "a plaintext", Secret: plain},
 		{Name: "a data key", Secret: data.Plaintext},
 		{Name: "random bytes", Secret: random.Plaintext},
 		{Name: "a ciphertext", Secret: sealed.CiphertextBlob},
 		{Name: "a ciphertext of a data key", Secret: data.CiphertextBlob},
 		{Name: "a ciphertext made anew", Secret: moved.CiphertextBlob},
+	}...)
+}
+
+// plantSigned is plant for the operations with signatures and MACs.
+func (c *testCluster) plantSigned(client *awskms.Client, plain []byte) []canary.Canary {
+	c.t.Helper()
+	ctx := c.t.Context()
+	newKey := func(spec types.KeySpec, usage types.KeyUsageType) *string {
+		made, err := client.CreateKey(ctx, &awskms.CreateKeyInput{KeySpec: spec, KeyUsage: usage, Policy: canaryPolicy(c.cmd.Account)})
+		c.must("CreateKey", err)
+		return made.KeyMetadata.KeyId
 	}
+	signing, mac := newKey(types.KeySpecEccNistP384, types.KeyUsageTypeSignVerify), newKey(types.KeySpecHmac512, types.KeyUsageTypeGenerateVerifyMac)
+	newKey(types.KeySpecRsa2048, types.KeyUsageTypeSignVerify)
+	signed, err := client.Sign(ctx, &awskms.SignInput{KeyId: signing, Message: plain, SigningAlgorithm: types.SigningAlgorithmSpecEcdsaSha384})
+	c.must("Sign", err)
+	maced, err := client.GenerateMac(ctx, &awskms.GenerateMacInput{KeyId: mac, Message: plain, MacAlgorithm: types.MacAlgorithmSpecHmacSha512})
+	c.must("GenerateMac", err)
+	_, err1 := client.Verify(ctx, &awskms.VerifyInput{KeyId: signing, Message: plain, Signature: plain, SigningAlgorithm: types.SigningAlgorithmSpecEcdsaSha384})
+	_, err2 := client.VerifyMac(ctx, &awskms.VerifyMacInput{KeyId: mac, Message: plain, Mac: plain, MacAlgorithm: types.MacAlgorithmSpecHmacSha512})
+	for i, err := range []error{err1, err2} {
+		if outcomeOf(err) != denied {
+			c.t.Errorf("bad call %d: %v", i, err)
+		}
+	}
+	return []canary.Canary{{Name: "a signature", Secret: signed.Signature}, {Name: "a MAC", Secret: maced.Mac}}
 }
 
 // fail makes calls with secrets that are refused.

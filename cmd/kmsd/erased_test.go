@@ -10,6 +10,8 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+	awskms "github.com/aws/aws-sdk-go-v2/service/kms"
+	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 
 	"github.com/kmsd/kmsd/cluster"
 	"github.com/kmsd/kmsd/fsm"
@@ -63,29 +65,55 @@ func (c *testCluster) hasSigningKey(m *member, modIndex uint64) bool {
 	return !opened
 }
 
+// use makes every opened form of the keys' material on a member: symmetric material, a
+// private key, its public key, and a MAC key.
+func (c *testCluster) use(m *member, symmetric, signing, mac string) {
+	c.t.Helper()
+	c.encrypt(m, symmetric)
+	client, ctx, message := c.patientClient(m), c.t.Context(), []byte("x")
+	signed, err := client.Sign(ctx, &awskms.SignInput{KeyId: &signing, Message: message, SigningAlgorithm: types.SigningAlgorithmSpecEcdsaSha256})
+	c.must("Sign", err)
+	_, err = client.Verify(ctx, &awskms.VerifyInput{KeyId: &signing, Message: message, Signature: signed.Signature, SigningAlgorithm: types.SigningAlgorithmSpecEcdsaSha256})
+	c.must("Verify", err)
+	_, err = client.GenerateMac(ctx, &awskms.GenerateMacInput{KeyId: &mac, Message: message, MacAlgorithm: types.MacAlgorithmSpecHmacSha256})
+	c.must("GenerateMac", err)
+}
+
+// destroy ends keys as their waiting periods do.
+func (c *testCluster) destroy(keys ...string) {
+	c.t.Helper()
+	const day = 24 * int64(time.Hour/time.Millisecond)
+	date := 1 + 7*day
+	for _, key := range keys {
+		if refusal := c.apply(1, &fsm.ScheduleKeyDeletion{Account: c.cmd.Account, Region: testRegion, KeyID: key, Window: 7, DeletionDate: date}); refusal != nil {
+			c.t.Fatal(refusal)
+		}
+	}
+	for _, key := range keys {
+		// The leader also deletes what is due by itself.
+		refusal := c.apply(date+day, &fsm.DeleteKey{Account: c.cmd.Account, Region: testRegion, KeyID: key, DeletionDate: date})
+		if refusal != nil && refusal.Code != kms.CodeNotFound {
+			c.t.Fatal(refusal)
+		}
+	}
+}
+
 // TestDestroyedSecretsLeaveMemory: opened material and signing keys are dropped on
 // every member, and those of others are kept.
 func TestDestroyedSecretsLeaveMemory(t *testing.T) {
 	t.Parallel()
 	c := startTest(t)
-	gone, kept := c.newKey(c.members[0]), c.newKey(c.members[0])
+	first := c.members[0]
+	gone, kept := c.newKey(first), c.newKey(first)
+	signing, mac := c.newKeyOf(first, types.KeySpecEccNistP256, types.KeyUsageTypeSignVerify), c.newKeyOf(first, types.KeySpecHmac256, types.KeyUsageTypeGenerateVerifyMac)
 	for i, m := range c.members {
-		c.encrypt(m, gone)
+		c.use(m, gone, signing, mac)
 		c.encrypt(m, kept)
-		if n := m.materials.Len(); n != 2 {
-			t.Errorf("member %d has %d opened materials, want 2", i, n)
+		if n := m.materials.Len(); n != 5 {
+			t.Errorf("member %d has %d opened materials, want 5", i, n)
 		}
 	}
-	const day = 24 * int64(time.Hour/time.Millisecond)
-	date := 1 + 7*day
-	if refusal := c.apply(1, &fsm.ScheduleKeyDeletion{Account: c.cmd.Account, Region: testRegion, KeyID: gone, Window: 7, DeletionDate: date}); refusal != nil {
-		t.Fatal(refusal)
-	}
-	// The leader also deletes what is due by itself.
-	refusal := c.apply(date+day, &fsm.DeleteKey{Account: c.cmd.Account, Region: testRegion, KeyID: gone, DeletionDate: date})
-	if refusal != nil && refusal.Code != kms.CodeNotFound {
-		t.Fatal(refusal)
-	}
+	c.destroy(gone, signing, mac)
 	for _, m := range c.members {
 		until(t, "the material leaves memory", func() bool { return m.materials.Len() == 1 })
 	}

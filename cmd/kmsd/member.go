@@ -30,8 +30,8 @@ import (
 )
 
 const (
-	// cachedMaterials bounds the opened key materials of a node.
-	cachedMaterials = 100_000
+	// cachedMaterials bounds the opened key materials of a node: 60 megabytes.
+	cachedMaterials = 200_000
 	// cachedSigningKeys bounds the derived signing keys of a node.
 	cachedSigningKeys = 10_000
 )

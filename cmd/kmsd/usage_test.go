@@ -37,11 +37,14 @@ func (c *testCluster) shows(m *member, key, request string) bool {
 	return *last.KmsRequestId == request && last.Operation == types.KeyLastUsageTrackingOperationEncrypt && last.CloudTrailEventId != nil && last.Timestamp != nil
 }
 
-func (c *testCluster) newKey(m *member) string {
+func (c *testCluster) newKey(m *member) string { return c.newKeyOf(m, "", "") }
+
+// newKeyOf makes a key of a spec and a usage, or of their defaults.
+func (c *testCluster) newKeyOf(m *member, spec types.KeySpec, usage types.KeyUsageType) string {
 	c.t.Helper()
 	var key string
 	until(c.t, "a CreateKey", func() bool {
-		out, err := c.client(m).CreateKey(c.t.Context(), &awskms.CreateKeyInput{})
+		out, err := c.client(m).CreateKey(c.t.Context(), &awskms.CreateKeyInput{KeySpec: spec, KeyUsage: usage})
 		if err == nil {
 			key = *out.KeyMetadata.KeyId
 		}

@@ -70,9 +70,15 @@ var testOnly = []string{"internal/canary", "internal/testkit", "internal/testpor
 // each; tests may import all of them. An empty list is for tests alone.
 var libraries = map[string][]string{
 	// The recovery key pair, whose identity leaves the process once.
-	"filippo.io/age":               {"cmd/kmsd"},
-	"github.com/alecthomas/kong":   {"cmd/kmsd"},
-	"github.com/fxamacker/cbor/v2": {"fsm", "service", "cluster", "audit", "crypto"},
+	"filippo.io/age": {"cmd/kmsd"},
+	// ML-DSA, until Go 1.27 has it.
+	"filippo.io/mldsa":           {"crypto"},
+	"github.com/alecthomas/kong": {"cmd/kmsd"},
+	// ML-KEM-512, which crypto/mlkem lacks.
+	"github.com/cloudflare/circl": {"crypto"},
+	// ECDSA on a curve that crypto/ecdsa lacks.
+	"github.com/decred/dcrd/dcrec/secp256k1/v4": {"crypto"},
+	"github.com/fxamacker/cbor/v2":              {"fsm", "service", "cluster", "audit", "crypto"},
 	// The configuration file: strict, without dependencies of its own, maintained.
 	"github.com/goccy/go-yaml":            {"cmd/kmsd"},
 	"github.com/gorilla/mux":              {"httpapi"},

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -25,9 +26,11 @@ type recordCase struct {
 }
 
 const (
-	keyResource = `{"accountId":"111122223333","type":"AWS::KMS::Key","ARN":"$ARN"}`
-	toResource  = `{"accountId":"111122223333","type":"AWS::KMS::Key","ARN":"$TO"}`
-	newMetadata = `{"AWSAccountId":"111122223333","keyId":"$NEW","arn":"arn:aws:kms:us-east-1:111122223333:key/$NEW","creationDate":"Nov 24, 2026, 12:00:00 PM",
+	keyResource  = `{"accountId":"111122223333","type":"AWS::KMS::Key","ARN":"$ARN"}`
+	toResource   = `{"accountId":"111122223333","type":"AWS::KMS::Key","ARN":"$TO"}`
+	signResource = `{"accountId":"111122223333","type":"AWS::KMS::Key","ARN":"$SIGNARN"}`
+	macResource  = `{"accountId":"111122223333","type":"AWS::KMS::Key","ARN":"$MACARN"}`
+	newMetadata  = `{"AWSAccountId":"111122223333","keyId":"$NEW","arn":"arn:aws:kms:us-east-1:111122223333:key/$NEW","creationDate":"Nov 24, 2026, 12:00:00 PM",
 		"enabled":true,"description":"$D","keyUsage":"ENCRYPT_DECRYPT","keyState":"Enabled","origin":"AWS_KMS","keyManager":"CUSTOMER",
 		"customerMasterKeySpec":"SYMMETRIC_DEFAULT","keySpec":"SYMMETRIC_DEFAULT","encryptionAlgorithms":["SYMMETRIC_DEFAULT"],"multiRegion":false,"currentKeyMaterialId":"$NM"}`
 )
@@ -57,6 +60,17 @@ var recordCases = []recordCase{
 	{op: "GenerateDataKeyWithoutPlaintext", body: `{"KeyId":"$ARN","NumberOfBytes":64}`,
 		request: `{"keyId":"$ARN","numberOfBytes":64}`, response: `null`, event: `{"keyMaterialId":"$M"}`, res: `[` + keyResource + `]`, readOnly: true},
 	{op: "GenerateRandom", body: `{"NumberOfBytes":32}`, request: `null`, response: `null`, res: `[]`, readOnly: true},
+	{op: "Sign", body: `{"KeyId":"$SIGNARN","Message":"cGxhaW50ZXh0","SigningAlgorithm":"ECDSA_SHA_256"}`,
+		request: `{"keyId":"$SIGNARN","messageType":"RAW","signingAlgorithm":"ECDSA_SHA_256"}`, response: `null`, res: `[` + signResource + `]`, readOnly: true},
+	{op: "Sign", body: `{"KeyId":"$SIGN","Message":"LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ=","MessageType":"DIGEST","SigningAlgorithm":"ECDSA_SHA_256"}`,
+		request: `{"keyId":"$SIGN","messageType":"DIGEST","signingAlgorithm":"ECDSA_SHA_256"}`, response: `null`, res: `[` + signResource + `]`, readOnly: true},
+	{op: "Verify", body: `{"KeyId":"$SIGN","Message":"aGVsbG8=","SigningAlgorithm":"ECDSA_SHA_256","Signature":"$SIGNATURE"}`,
+		request: `{"keyId":"$SIGN","messageType":"RAW","signingAlgorithm":"ECDSA_SHA_256"}`, response: `null`, res: `[` + signResource + `]`, readOnly: true},
+	{op: "GenerateMac", body: `{"KeyId":"$MACKEY","Message":"cGxhaW50ZXh0","MacAlgorithm":"HMAC_SHA_256"}`,
+		request: `{"keyId":"$MACKEY","macAlgorithm":"HMAC_SHA_256"}`, response: `null`, res: `[` + macResource + `]`, readOnly: true},
+	{op: "VerifyMac", body: `{"KeyId":"$MACKEY","Message":"aGVsbG8=","MacAlgorithm":"HMAC_SHA_256","Mac":"$MAC"}`,
+		request: `{"keyId":"$MACKEY","macAlgorithm":"HMAC_SHA_256"}`, response: `null`, res: `[` + macResource + `]`, readOnly: true},
+	{op: "GetPublicKey", body: `{"KeyId":"$SIGN"}`, request: `{"keyId":"$SIGN"}`, response: `null`, res: `[` + signResource + `]`, readOnly: true},
 	{op: "DescribeKey", body: `{"KeyId":"$ALIAS"}`, request: `{"keyId":"$ALIAS"}`, response: `null`, res: `[` + keyResource + `]`, readOnly: true},
 	{op: "GetKeyPolicy", body: `{"KeyId":"$ID","PolicyName":"default"}`, request: `{"keyId":"$ID","policyName":"default"}`, response: `null`, res: `[` + keyResource + `]`, readOnly: true},
 	{op: "ListKeys", body: `{}`, request: `null`, response: `null`, res: `[]`, readOnly: true},
@@ -142,6 +156,12 @@ var refusalCases = []recordCase{
 	{op: "ReEncrypt", body: `{"CiphertextBlob":"$BLOB","DestinationKeyId":"alias/nope"}`,
 		request: `{"sourceEncryptionAlgorithm":"SYMMETRIC_DEFAULT","destinationKeyId":"alias/nope","destinationEncryptionAlgorithm":"SYMMETRIC_DEFAULT"}`,
 		res:     `[` + keyResource + `]`, readOnly: true, errorCode: "NotFoundException", errorMessage: "Alias arn:aws:kms:us-east-1:111122223333:alias/nope is not found."},
+	{op: "Verify", body: `{"KeyId":"$SIGN","Message":"cGxhaW50ZXh0","SigningAlgorithm":"ECDSA_SHA_256","Signature":"$SIGNATURE"}`,
+		request: `{"keyId":"$SIGN","messageType":"RAW","signingAlgorithm":"ECDSA_SHA_256"}`, res: `[` + signResource + `]`, readOnly: true, errorCode: "KMSInvalidSignatureException"},
+	{op: "VerifyMac", body: `{"KeyId":"$MACKEY","Message":"cGxhaW50ZXh0","MacAlgorithm":"HMAC_SHA_256","Mac":"$MAC"}`,
+		request: `{"keyId":"$MACKEY","macAlgorithm":"HMAC_SHA_256"}`, res: `[` + macResource + `]`, readOnly: true, errorCode: "KMSInvalidMacException"},
+	{op: "Sign", body: `{"KeyId":"$ID","Message":"cGxhaW50ZXh0","SigningAlgorithm":"ECDSA_SHA_256"}`, request: `{"keyId":"$ID","messageType":"RAW","signingAlgorithm":"ECDSA_SHA_256"}`,
+		res: `[` + keyResource + `]`, readOnly: true, errorCode: "InvalidKeyUsageException", errorMessage: "$ARN key usage is ENCRYPT_DECRYPT which is not valid for Sign."},
 	{op: "GenerateRandom", body: `{"NumberOfBytes":1,"CustomKeyStoreId":"cks-1"}`, request: `{"customKeyStoreId":"cks-1"}`, res: `[]`, readOnly: true,
 		errorCode: "CustomKeyStoreNotFoundException", errorMessage: "The custom key store does not exist."},
 	{op: "ListKeys", body: `{"Marker":"x"}`, request: `{"marker":"x"}`, res: `[]`, readOnly: true, errorCode: "InvalidMarkerException", errorMessage: "Could not deserialize marker 'x'"},
@@ -160,8 +180,10 @@ func TestRecords(t *testing.T) {
 	s := testkit.Start(t)
 	key, to := s.NewKey(t), s.NewKey(t)
 	s.NewAlias(t, "alias/app", key)
-	names := []string{"$ID", key, "$ARN", testkit.ARN(key), "$M", materialOf(t, s, key), "$TO", testkit.ARN(to), "$TM", materialOf(t, s, to), "$ALIAS", "alias/app", "$BLOB", s.NewBlob(t, key),
-		"$POLICY", `{\"Version\":\"2012-10-17\",\"Statement\":[{\"Effect\":\"Allow\",\"Principal\":{\"AWS\":\"111122223333\"},\"Action\":\"kms:*\",\"Resource\":\"*\"}]}`}
+	signer, mac := newKeyFor(t, s, "Verify"), newKeyFor(t, s, "VerifyMac")
+	made := slices.Concat(newMade(t, s, "Verify", signer), []string{"$SIGNARN", testkit.ARN(signer), "$SIGN", signer, "$MACARN", testkit.ARN(mac), "$MACKEY", mac}, newMade(t, s, "VerifyMac", mac))
+	names := append(made, "$ID", key, "$ARN", testkit.ARN(key), "$M", materialOf(t, s, key), "$TO", testkit.ARN(to), "$TM", materialOf(t, s, to), "$ALIAS", "alias/app", "$BLOB", s.NewBlob(t, key),
+		"$POLICY", `{\"Version\":\"2012-10-17\",\"Statement\":[{\"Effect\":\"Allow\",\"Principal\":{\"AWS\":\"111122223333\"},\"Action\":\"kms:*\",\"Resource\":\"*\"}]}`)
 	for _, row := range append(recordCases, refusalCases...) {
 		t.Run(row.op+" "+row.errorCode, func(t *testing.T) { testRecord(t, s, row, names) })
 	}
@@ -238,6 +260,9 @@ func TestRecordsHoldNoSecrets(t *testing.T) {
 	secrets["closed data key"] = unb64(t, s.Must(t, "GenerateDataKeyWithoutPlaintext", obj{"KeyId": key, "KeySpec": "AES_256"})["CiphertextBlob"])
 	secrets["re-encrypted"] = unb64(t, s.Must(t, "ReEncrypt", obj{"CiphertextBlob": b64(sealed), "DestinationKeyId": key})["CiphertextBlob"])
 	s.Must(t, "Decrypt", obj{"CiphertextBlob": b64(sealed)})
+	for name, secret := range signAndMac(t, s, plaintext) {
+		secrets[name] = secret
+	}
 	for _, body := range []obj{
 		{"CiphertextBlob": b64(sealed), "EncryptionContext": obj{"a": "1"}}, {"CiphertextBlob": b64(sealed), "KeyId": "alias/nope"},
 		{"CiphertextBlob": b64(sealed), "GrantTokens": []string{token}}, {"CiphertextBlob": b64(append(sealed, 0)), "KeyId": key},
@@ -253,6 +278,25 @@ func TestRecordsHoldNoSecrets(t *testing.T) {
 		s.Call(t, testkit.Root, "Encrypt", body)
 	}
 	wantNowhere(t, s.AuditDir, secrets)
+}
+
+// signAndMac makes calls with the message, good ones and bad ones, and returns what they
+// were answered and the secrets of the keys.
+func signAndMac(t *testing.T, s *testkit.Solo, message []byte) map[string][]byte {
+	t.Helper()
+	signer, keyed := newKeyOf(t, s, "ECC_NIST_EDWARDS25519 SIGN_VERIFY"), newKeyFor(t, s, "GenerateMac")
+	sign := obj{"KeyId": signer, "Message": b64(message), "SigningAlgorithm": "ED25519_SHA_512"}
+	mac := obj{"KeyId": keyed, "Message": b64(message), "MacAlgorithm": "HMAC_SHA_256"}
+	signed, maced := s.Must(t, "Sign", sign)["Signature"], s.Must(t, "GenerateMac", mac)["Mac"]
+	for _, more := range []obj{{}, {"Message": "AA=="}, {"KeyId": "alias/nope"}, {"MessageType": "DIGEST"}, {"Message": b64(bytes.Repeat(message, 200))}, {"Message": string(message)}} {
+		for op, body := range map[string]obj{
+			"Sign": sign, "Verify": with(sign, obj{"Signature": signed}), "GenerateMac": mac, "VerifyMac": with(mac, obj{"Mac": maced}),
+		} {
+			s.Call(t, testkit.Root, op, with(body, more))
+		}
+	}
+	secret := secretOf(t, s, signer)
+	return map[string][]byte{"signature": unb64(t, signed), "MAC": unb64(t, maced), "HMAC key": secretOf(t, s, keyed), "private key": secret[len(secret)-32:]}
 }
 
 // wantNowhere searches the directory's files for secrets: raw, in hexadecimal and

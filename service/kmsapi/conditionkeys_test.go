@@ -43,7 +43,19 @@ const (
 	rePair   = `{"CiphertextBlob":"$INPAIR","SourceKeyId":"alias/app","SourceEncryptionContext":{"App":"x","a:b":"y"},"DestinationKeyId":"alias/second","DestinationEncryptionContext":{"Dest":"z"}}`
 	reNone   = `{"CiphertextBlob":"$BLOB","DestinationKeyId":"$KEY"}`
 	tagged   = `{"KeyId":"$KEY","Tags":[{"TagKey":"A","TagValue":"1"},{"TagKey":"b","TagValue":"2"}]}`
-	newTags  = `{"Tags":[{"TagKey":"A","TagValue":"1"},{"TagKey":"b","TagValue":"2"}]}`
+	withSign = `{"KeyId":"alias/app","Message":"aGVsbG8=","SigningAlgorithm":"ECDSA_SHA_256"}`
+	signID   = `{"KeyId":"$KEY","Message":"aGVsbG8=","SigningAlgorithm":"ECDSA_SHA_256"}`
+	signHash = `{"KeyId":"$KEY","Message":"LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ=","MessageType":"DIGEST","SigningAlgorithm":"ECDSA_SHA_256"}`
+	withMac  = `{"KeyId":"alias/app","Message":"aGVsbG8=","MacAlgorithm":"HMAC_SHA_256"}`
+	macID    = `{"KeyId":"$KEY","Message":"aGVsbG8=","MacAlgorithm":"HMAC_SHA_256"}`
+
+	withVerify    = `{"KeyId":"alias/app","Message":"aGVsbG8=","SigningAlgorithm":"ECDSA_SHA_256","Signature":"$SIGNATURE"}`
+	verifyID      = `{"KeyId":"$KEY","Message":"aGVsbG8=","SigningAlgorithm":"ECDSA_SHA_256","Signature":"$SIGNATURE"}`
+	verifyHash    = `{"KeyId":"$KEY","Message":"LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ=","MessageType":"DIGEST","SigningAlgorithm":"ECDSA_SHA_256","Signature":"$SIGNATURE"}`
+	withVerifyMac = `{"KeyId":"alias/app","Message":"aGVsbG8=","MacAlgorithm":"HMAC_SHA_256","Mac":"$MAC"}`
+	verifyMacID   = `{"KeyId":"$KEY","Message":"aGVsbG8=","MacAlgorithm":"HMAC_SHA_256","Mac":"$MAC"}`
+
+	newTags = `{"Tags":[{"TagKey":"A","TagValue":"1"},{"TagKey":"b","TagValue":"2"}]}`
 )
 
 var conditionCases = slices.Concat([]conditionCase{
@@ -82,6 +94,10 @@ var conditionCases = slices.Concat([]conditionCase{
 	{key: "aws:TagKeys", op: "CreateKey", body: newTags, operator: "ForAnyValue:StringEquals", value: "A", other: "a", absent: `{}`},
 	{key: "aws:TagKeys", op: "CreateKey", body: newTags, operator: "ForAnyValue:StringEquals", value: "A", other: "a", action: "kms:TagResource"},
 }, ofAlias("DescribeKey", "", "alias/app", byAlias, byID), ofAlias("DescribeKey", "", "alias/app", byARN, `{"KeyId":"$ARN"}`),
+	ofAlias("GetPublicKey", "", "alias/app", byAlias, byID),
+	ofSigning("Sign", signID, signHash), ofAlias("Sign", "", "alias/app", withSign, signID),
+	ofSigning("Verify", verifyID, verifyHash), ofAlias("Verify", "", "alias/app", withVerify, verifyID),
+	ofAlias("GenerateMac", "", "alias/app", withMac, macID), ofAlias("VerifyMac", "", "alias/app", withVerifyMac, verifyMacID),
 	ofContext("Encrypt", "", inPair, noPair), ofAlias("Encrypt", "", "alias/app", inPair, noPair),
 	ofContext("Decrypt", "", openPair, openNone), ofAlias("Decrypt", "", "alias/app", openPair, openNone),
 	ofContext("GenerateDataKey", "", newPair, newNone), ofAlias("GenerateDataKey", "", "alias/app", newPair, newNone),
@@ -89,6 +105,9 @@ var conditionCases = slices.Concat([]conditionCase{
 	ofContext("ReEncrypt", "kms:ReEncryptFrom", rePair, reNone), ofAlias("ReEncrypt", "kms:ReEncryptFrom", "alias/app", rePair, reNone),
 	ofAlias("ReEncrypt", "kms:ReEncryptTo", "alias/second", rePair, reNone),
 	[]conditionCase{
+		{key: "kms:MacAlgorithm", op: "GenerateMac", body: macID, value: "HMAC_SHA_256", other: "HMAC_SHA_512"},
+		{key: "kms:MacAlgorithm", op: "VerifyMac", body: verifyMacID, value: "HMAC_SHA_256", other: "HMAC_SHA_512"},
+		{key: "kms:SigningAlgorithm", op: "Sign", body: `{"KeyId":"$KEY","Message":"aGVsbG8=","SigningAlgorithm":"ED25519_SHA_512"}`, value: "ED25519_SHA_512", other: "ECDSA_SHA_256", result: "InvalidKeyUsageException"},
 		{key: "kms:EncryptionContext:dest", op: "ReEncrypt", body: rePair, value: "z", other: "x", absent: reNone, action: "kms:ReEncryptTo"},
 		{key: "kms:EncryptionContextKeys", op: "ReEncrypt", body: rePair, operator: "ForAllValues:StringEquals", value: "Dest", other: "App", action: "kms:ReEncryptTo"},
 		{key: "kms:EncryptionAlgorithm", op: "ReEncrypt", body: rePair, value: "SYMMETRIC_DEFAULT", other: "RSAES_OAEP_SHA_256", action: "kms:ReEncryptTo"},
@@ -105,6 +124,16 @@ func ofContext(op, action, body, absent string) []conditionCase {
 		{key: "KMS:EncryptionContext:A:B", op: op, body: body, value: "y", other: "x", absent: absent, action: action},
 		{key: "kms:EncryptionContextKeys", op: op, body: body, operator: "ForAnyValue:StringEquals", value: "App", other: "app", absent: absent, action: action},
 		{key: "kms:EncryptionContextKeys", op: op, body: body, operator: "ForAnyValue:StringEqualsIgnoreCase", value: "app", other: "ap", action: action},
+	}
+}
+
+// ofSigning are the keys of an operation with signatures: raw leaves the message type
+// out, hashed has a digest.
+func ofSigning(op, raw, hashed string) []conditionCase {
+	return []conditionCase{
+		{key: "kms:SigningAlgorithm", op: op, body: raw, value: "ECDSA_SHA_256", other: "ECDSA_SHA_384"},
+		{key: "kms:MessageType", op: op, body: raw, value: "RAW", other: "DIGEST"},
+		{key: "kms:MessageType", op: op, body: hashed, value: "DIGEST", other: "RAW"},
 	}
 }
 
@@ -131,17 +160,20 @@ func conditional(action, condition string, inKeyPolicy bool) (statements []strin
 
 // newConditions is newRights with what the cases speak of: tags on the keys, an alias
 // for the second, a key without anything, and a ciphertext that has a context.
-func newConditions(t *testing.T) *rights {
-	r := newRights(t)
-	key, second, bare := r.keys[0], r.keys[1], r.NewKey(t)
+func newConditions(t *testing.T, op string) *rights {
+	r := newRights(t, op)
+	key, second, bare := r.keys[0], r.keys[1], newKeyFor(t, r.Solo, op)
 	r.NewAlias(t, "alias/second", second)
 	for _, id := range r.keys {
 		r.Must(t, "TagResource", obj{"KeyId": id, "Tags": []obj{{"TagKey": "team", "TagValue": "red"}}})
 	}
-	in := r.Must(t, "Encrypt", obj{"KeyId": key, "Plaintext": "AA==", "EncryptionContext": obj{"App": "x", "a:b": "y"}})
+	if kinds[op] == "" {
+		in := r.Must(t, "Encrypt", obj{"KeyId": key, "Plaintext": "AA==", "EncryptionContext": obj{"App": "x", "a:b": "y"}})
+		r.names = append(r.names, "$INPAIR", in["CiphertextBlob"].(string))
+	}
 	policy := strings.TrimSuffix(rootPolicy, `]}`) + "," + lets("Allow", "arn:aws:iam::111122223333:user/alice", "kms:PutKeyPolicy", "") + `]}`
 	r.keys = append(r.keys, bare)
-	r.names = append([]string{"$BARE", bare, "$INPAIR", in["CiphertextBlob"].(string), "$POLICY", strings.ReplaceAll(policy, `"`, `\"`)}, r.names...)
+	r.names = append([]string{"$BARE", bare, "$POLICY", strings.ReplaceAll(policy, `"`, `\"`)}, r.names...)
 	r.Advance(10 * 24 * time.Hour)
 	return r
 }
@@ -150,7 +182,7 @@ func newConditions(t *testing.T) *rights {
 // identity policy or by the key's, and tells whether that allowed it.
 func (c *conditionCase) decides(t *testing.T, body, condition string, inKeyPolicy bool) bool {
 	t.Helper()
-	r := newConditions(t)
+	r := newConditions(t, c.op)
 	action := "kms:" + c.op
 	if c.action != "" {
 		action = c.action
@@ -219,7 +251,7 @@ func TestConditionKeyValues(t *testing.T) {
 // A key's last use counts from its answer on, before the cluster has heard of it.
 func TestTrailingDaysCountFreshUse(t *testing.T) {
 	t.Parallel()
-	r := newConditions(t)
+	r := newConditions(t, "DisableKey")
 	unused := condition("NumericGreaterThanEquals", "kms:TrailingDaysWithoutKeyUsage", "1")
 	who, _ := r.NewUser(t, testkit.Account, "alice", allowing("kms:DisableKey", "*", unused))
 	r.NewBlob(t, r.keys[0])

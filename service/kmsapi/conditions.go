@@ -40,6 +40,23 @@ func pairNamed(context map[string]string, name string) []string {
 	return nil
 }
 
+// signing has the keys of an operation with signatures. A message type that the request
+// leaves out has its default.
+func signing(key, algorithm, sent string) []string {
+	if v := parameter(key, "kms:signingalgorithm", algorithm); v != nil {
+		return v
+	}
+	return parameter(key, "kms:messagetype", string(messageType(sent)))
+}
+
+// parameter is the value of a parameter that is always there, under its name.
+func parameter(key, name, value string) []string {
+	if key != name {
+		return nil
+	}
+	return []string{value}
+}
+
 func number(key, name string, sent *int) []string {
 	if key != name || sent == nil {
 		return nil

@@ -40,6 +40,15 @@ func keySpec(in *wire.CreateKeyRequest) string {
 	return string(kms.SymmetricDefault)
 }
 
+// keyUsage is the usage that the request asks for; empty where it has to name one and
+// does not.
+func keyUsage(in *wire.CreateKeyRequest) kms.KeyUsage {
+	if in.KeyUsage == "" && keySpec(in) == string(kms.SymmetricDefault) {
+		return kms.EncryptDecrypt
+	}
+	return kms.KeyUsage(in.KeyUsage)
+}
+
 // checkCreateKey checks what needs no state, in AWS's order, and then refuses what
 // AWS has and this version of kmsd has not.
 func checkCreateKey(in *wire.CreateKeyRequest) error {
@@ -101,11 +110,9 @@ func checkOrigin(in *wire.CreateKeyRequest) error {
 
 // checkServed refuses what this version does not create.
 func checkServed(in *wire.CreateKeyRequest) error {
-	switch spec := keySpec(in); {
-	case spec == "SM2":
+	switch {
+	case keySpec(in) == "SM2":
 		return unsupported("KeySpec SM2 is not supported in this region")
-	case spec != string(kms.SymmetricDefault):
-		return unsupported("This version of kmsd does not create keys of KeySpec " + spec + ".")
 	case origin(in) != string(kms.OriginKMS):
 		return unsupported("This version of kmsd does not create keys of Origin " + in.Origin + ".")
 	case isTrue(in.MultiRegion):
@@ -117,17 +124,13 @@ func checkServed(in *wire.CreateKeyRequest) error {
 func checkNewTags(in *wire.CreateKeyRequest) error { return checkTags(in.Tags) }
 
 func createKeyParams(in *wire.CreateKeyRequest, p *audit.Params) {
-	usage := in.KeyUsage
-	if usage == "" && keySpec(in) == string(kms.SymmetricDefault) {
-		usage = string(kms.EncryptDecrypt)
-	}
 	p.OptString("description", in.Description)
 	p.String("origin", origin(in))
 	p.Bool("bypassPolicyLockoutSafetyCheck", isTrue(in.BypassPolicyLockoutSafetyCheck))
 	p.String("customerMasterKeySpec", keySpec(in))
 	p.String("keySpec", keySpec(in))
-	if usage != "" {
-		p.String("keyUsage", usage)
+	if usage := keyUsage(in); usage != "" {
+		p.String("keyUsage", string(usage))
 	}
 	p.OptString("customKeyStoreId", in.CustomKeyStoreId)
 	p.OptBool("multiRegion", in.MultiRegion)

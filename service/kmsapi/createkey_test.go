@@ -54,8 +54,7 @@ var createRefusals = []struct {
 	{"HMAC and signing", `{"KeySpec":"HMAC_512","KeyUsage":"SIGN_VERIFY"}`, validation("KeyUsage SIGN_VERIFY is not compatible with KeySpec HMAC_512")},
 	{"ML-KEM and encryption", `{"KeySpec":"ML_KEM_768","KeyUsage":"ENCRYPT_DECRYPT"}`, validation("KeyUsage ENCRYPT_DECRYPT is not compatible with KeySpec ML_KEM_768")},
 	{"SM2", `{"KeySpec":"SM2","KeyUsage":"SIGN_VERIFY"}`, unsupported("KeySpec SM2 is not supported in this region")},
-	{"RSA", `{"KeySpec":"RSA_2048","KeyUsage":"SIGN_VERIFY"}`, unsupported("This version of kmsd does not create keys of KeySpec RSA_2048.")},
-	{"imported ML-DSA", `{"KeySpec":"ML_DSA_44","KeyUsage":"SIGN_VERIFY","Origin":"EXTERNAL"}`, unsupported("This version of kmsd does not create keys of KeySpec ML_DSA_44.")},
+	{"imported ML-DSA", `{"KeySpec":"ML_DSA_44","KeyUsage":"SIGN_VERIFY","Origin":"EXTERNAL"}`, unsupported("This version of kmsd does not create keys of Origin EXTERNAL.")},
 	{"imported", `{"Origin":"EXTERNAL"}`, unsupported("This version of kmsd does not create keys of Origin EXTERNAL.")},
 	{"multi-Region", `{"MultiRegion":true}`, unsupported("This version of kmsd does not create multi-Region keys.")},
 	{"CloudHSM without a store", `{"Origin":"AWS_CLOUDHSM"}`, validation("You must specify a CustomKeyStoreId for a KMS key with an Origin of AWS_CLOUDHSM.")},
@@ -146,6 +145,8 @@ func TestLargestCreateKey(t *testing.T) {
 	for name, body := range map[string]obj{
 		"everything":         {"Description": strings.Repeat(wide, 8192), "Tags": tags, "Policy": padded},
 		"control characters": {"Description": strings.Repeat("\x01", 8192), "Tags": tags[:30], "Policy": padded},
+		"the longest key":    {"Description": strings.Repeat(wide, 8192), "Tags": tags, "Policy": padded, "KeySpec": "RSA_4096", "KeyUsage": "SIGN_VERIFY"},
+		"a long public key":  {"Description": strings.Repeat(wide, 8192), "Tags": tags, "Policy": padded, "KeySpec": "ML_DSA_87", "KeyUsage": "SIGN_VERIFY"},
 		"just recorded":      {"Description": strings.Repeat(wide, 8192), "Tags": tags[:44]},
 		"escapes":            {"Description": strings.Repeat("\x01", 8192), "Tags": tags[:33]},
 	} {

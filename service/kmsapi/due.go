@@ -48,7 +48,7 @@ func rotationDue(k *fsm.Key) (at int64, ok bool) {
 // rotateKey gives a key new material (CloudTrail: RotateKey).
 func (a *api) rotateKey(k *fsm.Key, now int64, details *audit.Params) (fsm.Args, error) {
 	due, kind, _ := k.DueRotation()
-	material, err := a.newMaterial(k.ID, now)
+	material, err := a.newMaterial(k.ID, k.Spec, now)
 	if err != nil {
 		return nil, err
 	}

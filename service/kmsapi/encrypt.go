@@ -11,9 +11,6 @@ import (
 	wire "github.com/kmsd/kmsd/wire/kms"
 )
 
-// MaterialPurpose is the purpose under which the material of keys is sealed.
-const MaterialPurpose = "kmsd/material/v1"
-
 // symmetricDefault is the one encryption algorithm of symmetric keys, and what a
 // request without an algorithm means.
 const symmetricDefault = "SYMMETRIC_DEFAULT"
@@ -57,26 +54,6 @@ func checkRecipient(recipient *wire.RecipientInfo) error {
 	return invalid("The attestation document could not be verified: no root certificate of attestation documents is configured.")
 }
 
-// material returns a handle to one generation of a key's material; ok is false
-// when the key has no such generation.
-func (a *api) material(r *service.Request, keyID, materialID string) (h *crypto.Handle, ok bool, err error) {
-	rec, ok := r.View.Material(keyID, materialID)
-	if !ok {
-		return nil, false, nil
-	}
-	h, err = a.materials.Get(crypto.MaterialKey{KeyID: rec.KeyID, MaterialID: rec.ID, ModIndex: rec.ModIndex}, func() (*crypto.Material, error) {
-		secret, err := a.keyring.Open(MaterialPurpose, materialName(rec.KeyID, rec.ID), rec.Sealed)
-		if err != nil {
-			return nil, err
-		}
-		return crypto.OpenMaterial(rec.KeyID, secret)
-	})
-	return h, true, err
-}
-
-// materialName binds sealed material to its key and its id.
-func materialName(keyID, materialID string) string { return keyID + "/" + materialID }
-
 // seal encrypts under the key's current material.
 func (a *api) seal(r *service.Request, key *service.Key, context map[string]string, plaintext []byte) ([]byte, error) {
 	canonical, err := crypto.CanonicalContext(context)
@@ -91,7 +68,7 @@ func (a *api) seal(r *service.Request, key *service.Key, context map[string]stri
 		panic("kmsd: usable key without material")
 	}
 	defer h.Release()
-	return h.Material().Encrypt(nil, canonical, plaintext)
+	return h.Opened().Encrypt(nil, canonical, plaintext)
 }
 
 // open decrypts the ciphertext that names the key. Whatever is wrong with it, the
@@ -115,11 +92,11 @@ func (a *api) open(r *service.Request, key *service.Key, context map[string]stri
 		return nil, "", invalidCiphertext(crypto.DummyDecrypt(canonical, ciphertext))
 	}
 	defer h.Release()
-	plaintext, err = h.Material().Decrypt(nil, canonical, key.Blob)
+	plaintext, err = h.Opened().Decrypt(nil, canonical, key.Blob)
 	if err != nil {
 		return nil, "", invalidCiphertext(err)
 	}
-	return plaintext, h.Material().ID(), nil
+	return plaintext, h.Opened().ID(), nil
 }
 
 var errIncorrectKey = &kms.Error{Code: kms.CodeIncorrectKey,

@@ -68,6 +68,11 @@ var keyIDCalls = []struct {
 	aliases                  bool
 }{
 	{"DescribeKey", "kms:DescribeKey", "keyId", `{"KeyId":"$ID"}`, true},
+	{"GetPublicKey", "kms:GetPublicKey", "keyId", `{"KeyId":"$ID"}`, true},
+	{"Sign", "kms:Sign", "keyId", `{"KeyId":"$ID","Message":"aGVsbG8=","SigningAlgorithm":"ECDSA_SHA_256"}`, true},
+	{"Verify", "kms:Verify", "keyId", `{"KeyId":"$ID","Message":"aGVsbG8=","SigningAlgorithm":"ECDSA_SHA_256","Signature":"$SIGNATURE"}`, true},
+	{"GenerateMac", "kms:GenerateMac", "keyId", `{"KeyId":"$ID","Message":"aGVsbG8=","MacAlgorithm":"HMAC_SHA_256"}`, true},
+	{"VerifyMac", "kms:VerifyMac", "keyId", `{"KeyId":"$ID","Message":"aGVsbG8=","MacAlgorithm":"HMAC_SHA_256","Mac":"$MAC"}`, true},
 	{"Encrypt", "kms:Encrypt", "keyId", `{"KeyId":"$ID","Plaintext":"AA=="}`, true},
 	{"Decrypt", "kms:Decrypt", "keyId", `{"KeyId":"$ID","CiphertextBlob":"$BLOB"}`, true},
 	{"GenerateDataKey", "kms:GenerateDataKey", "keyId", `{"KeyId":"$ID","KeySpec":"AES_128"}`, true},
@@ -125,10 +130,10 @@ func TestKeyIdentifiers(t *testing.T) {
 		t.Run(call.op+" "+call.member, func(t *testing.T) {
 			t.Parallel()
 			s := testkit.Start(t)
-			key, theirs := s.NewKey(t), s.NewKeyOf(t, testkit.Other)
+			key, theirs := newKeyFor(t, s, call.op), s.NewKeyOf(t, testkit.Other)
 			s.NewAlias(t, "alias/app", key)
 			s.MustAs(t, testkit.Other, "CreateAlias", obj{"AliasName": "alias/theirs", "TargetKeyId": theirs})
-			names := []string{"$KEY", key, "$THEIRS", theirs, "$ACTION", call.action, "$MEMBER", call.member, "$BLOB", s.NewBlob(t, key)}
+			names := append(newMade(t, s, call.op, key), "$KEY", key, "$THEIRS", theirs, "$ACTION", call.action, "$MEMBER", call.member)
 			for _, row := range keyIDCases {
 				t.Run(row.name, func(t *testing.T) {
 					want := row.key

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/kmsd/kmsd/audit"
-	"github.com/kmsd/kmsd/crypto"
 	"github.com/kmsd/kmsd/fsm"
 	"github.com/kmsd/kmsd/iam"
 	"github.com/kmsd/kmsd/kms"
@@ -15,10 +14,10 @@ import (
 	wire "github.com/kmsd/kmsd/wire/kms"
 )
 
-func (a *api) createKey(_ context.Context, r *service.Request, in *wire.CreateKeyRequest) (fsm.Args, *wire.CreateKeyResponse, error) {
+func (a *api) createKey(ctx context.Context, r *service.Request, in *wire.CreateKeyRequest) (fsm.Args, *wire.CreateKeyResponse, error) {
 	key := fsm.Key{
 		Account: r.Principal.Account, Region: r.Region, ID: service.NewUUID(), Created: r.Now, Description: text(in.Description),
-		Spec: kms.SymmetricDefault, Usage: kms.EncryptDecrypt, Origin: kms.OriginKMS, Manager: kms.ManagerCustomer,
+		Spec: kms.KeySpec(keySpec(in)), Usage: keyUsage(in), Origin: kms.OriginKMS, Manager: kms.ManagerCustomer,
 		State: kms.Enabled,
 	}
 	policy, err := firstPolicy(r, &key, in)
@@ -26,11 +25,12 @@ func (a *api) createKey(_ context.Context, r *service.Request, in *wire.CreateKe
 		return nil, nil, err
 	}
 	key.PolicyHash = sha256.Sum256([]byte(policy))
-	material, err := a.newMaterial(key.ID, r.Now)
+	id, spec, now := key.ID, key.Spec, r.Now
+	material, err := making(ctx, r, spec, func() (*fsm.Material, error) { return a.newMaterial(id, spec, now) })
 	if err != nil {
 		return nil, nil, err
 	}
-	key.CurrentMaterial = material.ID
+	key.ID, key.CurrentMaterial = material.KeyID, material.ID // an earlier attempt's, if that made it
 	metadata := keyMetadata(&key)
 	r.Record.ResponseElements.Object("keyMetadata", func(p *audit.Params) { recordMetadata(p, metadata) })
 	r.Record.Resources = []audit.Resource{{Account: key.Account, ARN: key.ARN()}}
@@ -43,18 +43,6 @@ func firstPolicy(r *service.Request, key *fsm.Key, in *wire.CreateKeyRequest) (s
 		return iam.DefaultKeyPolicy(key.Account), nil
 	}
 	return newPolicy(r, &service.Key{Key: key, ARN: key.ARN(), NewTags: tags(in.Tags)}, *in.Policy, isTrue(in.BypassPolicyLockoutSafetyCheck))
-}
-
-// newMaterial draws new material for a key and seals it.
-func (a *api) newMaterial(keyID string, now int64) (*fsm.Material, error) {
-	secret := crypto.NewMaterial()
-	defer crypto.Wipe(secret)
-	id := crypto.MaterialID(keyID, secret)
-	sealed, err := a.keyring.Seal(MaterialPurpose, materialName(keyID, id), secret)
-	if err != nil {
-		return nil, fmt.Errorf("sealing key material: %w", err)
-	}
-	return &fsm.Material{KeyID: keyID, ID: id, Created: now, Sealed: sealed}, nil
 }
 
 // createdKey answers a CreateKey that was applied before.
@@ -79,13 +67,15 @@ func describeKey(_ context.Context, r *service.Request, _ *wire.DescribeKeyReque
 // keyMetadata renders a key (AWS: KeyMetadata). The members' presence follows
 // from the key's type and state.
 func keyMetadata(k *fsm.Key) *wire.KeyMetadata {
+	can := algorithmsOf(k)
 	m := &wire.KeyMetadata{
 		AWSAccountId: &k.Account, KeyId: k.ID, Arn: new(k.ARN()), CreationDate: new(time.UnixMilli(k.Created).UTC()),
 		Enabled: new(k.State == kms.Enabled), Description: &k.Description, KeyUsage: string(k.Usage), KeyState: string(k.State),
 		Origin: string(k.Origin), KeyManager: string(k.Manager), CustomerMasterKeySpec: string(k.Spec), KeySpec: string(k.Spec),
-		EncryptionAlgorithms: []string{symmetricDefault}, MultiRegion: &k.MultiRegion,
+		EncryptionAlgorithms: can.encryption, SigningAlgorithms: can.signing, KeyAgreementAlgorithms: can.keyAgreement,
+		MacAlgorithms: can.mac, EncapsulationAlgorithms: can.encapsulation, MultiRegion: &k.MultiRegion,
 	}
-	if k.CurrentMaterial != "" {
+	if k.Spec == kms.SymmetricDefault && k.CurrentMaterial != "" {
 		m.CurrentKeyMaterialId = &k.CurrentMaterial
 	}
 	switch k.State {
@@ -111,7 +101,18 @@ func recordMetadata(p *audit.Params, m *wire.KeyMetadata) {
 	p.String("keyManager", m.KeyManager)
 	p.String("customerMasterKeySpec", m.CustomerMasterKeySpec)
 	p.String("keySpec", m.KeySpec)
-	p.Strings("encryptionAlgorithms", m.EncryptionAlgorithms)
+	for _, list := range []struct {
+		name string
+		can  []string
+	}{
+		{"encryptionAlgorithms", m.EncryptionAlgorithms}, {"signingAlgorithms", m.SigningAlgorithms},
+		{"keyAgreementAlgorithms", m.KeyAgreementAlgorithms}, {"macAlgorithms", m.MacAlgorithms},
+		{"encapsulationAlgorithms", m.EncapsulationAlgorithms},
+	} {
+		if len(list.can) > 0 {
+			p.Strings(list.name, list.can)
+		}
+	}
 	p.Bool("multiRegion", *m.MultiRegion)
 	p.OptString("currentKeyMaterialId", m.CurrentKeyMaterialId)
 }

@@ -3,6 +3,7 @@ package kmsapi_test
 import (
 	"encoding/base64"
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 
@@ -59,6 +60,15 @@ func wantJSON(t *testing.T, got any, want string) {
 	}
 }
 
+// parse returns a body that is written as text.
+func parse(t testing.TB, body string) (out obj) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(body), &out); err != nil {
+		t.Fatalf("the body %s is not JSON: %v", body, err)
+	}
+	return out
+}
+
 // with returns a copy of the body with more members.
 func with(body obj, more obj) obj {
 	out := obj{}
@@ -68,6 +78,56 @@ func with(body obj, more obj) obj {
 		}
 	}
 	return out
+}
+
+// kinds are the specs and usages of the keys that tests try operations with. The other
+// operations are tried with symmetric encryption keys.
+var kinds = map[string]string{
+	"GenerateMac": "HMAC_256 GENERATE_VERIFY_MAC", "VerifyMac": "HMAC_256 GENERATE_VERIFY_MAC",
+	"GetPublicKey": "ECC_NIST_P256 SIGN_VERIFY", "Sign": "ECC_NIST_P256 SIGN_VERIFY", "Verify": "ECC_NIST_P256 SIGN_VERIFY",
+}
+
+// newKeyFor creates a key that the operation works with.
+func newKeyFor(t testing.TB, s *testkit.Solo, op string) string {
+	t.Helper()
+	return newKeyOf(t, s, kinds[op])
+}
+
+// newKeyOf creates a key of a spec and a usage; "" is a symmetric encryption key.
+func newKeyOf(t testing.TB, s *testkit.Solo, kind string) string {
+	t.Helper()
+	body := obj{}
+	if spec, usage, ok := strings.Cut(kind, " "); ok {
+		body = obj{"KeySpec": spec, "KeyUsage": usage}
+	}
+	return s.Must(t, "CreateKey", body)["KeyMetadata"].(obj)["KeyId"].(string)
+}
+
+// exampleOf returns a key, and the body of a call of the operation with it that
+// succeeds: that of the operation's first row in the table of permissions.
+func exampleOf(t testing.TB, s *testkit.Solo, op string) (key, body string) {
+	t.Helper()
+	i := slices.IndexFunc(permissionCases, func(c permissionCase) bool { return c.op == op })
+	key = newKeyFor(t, s, op)
+	return key, fill(permissionCases[i].body, append(newMade(t, s, op, key), "$KEY", key)...)
+}
+
+// newMade returns what bodies of the operation hold that was made with the key before:
+// $BLOB is a ciphertext, $SIGNATURE and $MAC are those of the message "hello".
+func newMade(t testing.TB, s *testkit.Solo, op, key string) []string {
+	t.Helper()
+	switch op {
+	case "Verify":
+		made := s.Must(t, "Sign", obj{"KeyId": key, "Message": "aGVsbG8=", "SigningAlgorithm": "ECDSA_SHA_256"})
+		return []string{"$SIGNATURE", made["Signature"].(string)}
+	case "VerifyMac":
+		made := s.Must(t, "GenerateMac", obj{"KeyId": key, "Message": "aGVsbG8=", "MacAlgorithm": "HMAC_SHA_256"})
+		return []string{"$MAC", made["Mac"].(string)}
+	}
+	if kinds[op] != "" {
+		return nil
+	}
+	return []string{"$BLOB", s.NewBlob(t, key)}
 }
 
 func b64(b []byte) string { return base64.StdEncoding.EncodeToString(b) }

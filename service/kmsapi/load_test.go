@@ -72,7 +72,18 @@ func TestSharedKeys(t *testing.T) {
 func benchmark(b *testing.B, op string, body func(key, blob string) string) {
 	s := testkit.Start(b)
 	key := s.NewKey(b)
-	text := body(key, s.NewBlob(b, key))
+	benchmarkCall(b, s, op, body(key, s.NewBlob(b, key)))
+}
+
+// benchmarkKind is benchmark with a key of a spec and a usage. Its body has what fill
+// replaces: $KEY, and what newMade has made.
+func benchmarkKind(b *testing.B, op, kind, body string) {
+	s := testkit.Start(b)
+	key := newKeyOf(b, s, kind)
+	benchmarkCall(b, s, op, fill(body, append(newMade(b, s, op, key), "$KEY", key)...))
+}
+
+func benchmarkCall(b *testing.B, s *testkit.Solo, op, text string) {
 	call := func() error {
 		session, err := s.Service.Open(context.Background())
 		if err != nil {
@@ -119,4 +130,29 @@ func BenchmarkDecrypt(b *testing.B) {
 
 func BenchmarkDescribeKey(b *testing.B) {
 	benchmark(b, "DescribeKey", func(key, _ string) string { return `{"KeyId":"` + key + `"}` })
+}
+
+// Signing and verifying allocate what package crypto does for the algorithm, beside what
+// every call does.
+func BenchmarkSign(b *testing.B) {
+	for _, c := range []struct{ kind, algorithm string }{
+		{"ECC_NIST_P256 SIGN_VERIFY", "ECDSA_SHA_256"}, {"ECC_NIST_EDWARDS25519 SIGN_VERIFY", "ED25519_SHA_512"},
+		{"RSA_2048 SIGN_VERIFY", "RSASSA_PSS_SHA_256"}, {"ML_DSA_44 SIGN_VERIFY", "ML_DSA_SHAKE_256"},
+	} {
+		b.Run(c.algorithm, func(b *testing.B) {
+			benchmarkKind(b, "Sign", c.kind, `{"KeyId":"$KEY","Message":"aGVsbG8=","SigningAlgorithm":"`+c.algorithm+`"}`)
+		})
+	}
+}
+
+func BenchmarkVerify(b *testing.B) {
+	benchmarkKind(b, "Verify", "ECC_NIST_P256 SIGN_VERIFY", `{"KeyId":"$KEY","Message":"aGVsbG8=","SigningAlgorithm":"ECDSA_SHA_256","Signature":"$SIGNATURE"}`)
+}
+
+func BenchmarkGenerateMac(b *testing.B) {
+	benchmarkKind(b, "GenerateMac", "HMAC_256 GENERATE_VERIFY_MAC", `{"KeyId":"$KEY","Message":"aGVsbG8=","MacAlgorithm":"HMAC_SHA_256"}`)
+}
+
+func BenchmarkVerifyMac(b *testing.B) {
+	benchmarkKind(b, "VerifyMac", "HMAC_256 GENERATE_VERIFY_MAC", `{"KeyId":"$KEY","Message":"aGVsbG8=","MacAlgorithm":"HMAC_SHA_256","Mac":"$MAC"}`)
 }

@@ -17,6 +17,9 @@ const (
 	textToInteger  = "STRING_VALUE cannot be converted to Integer"
 	textToBoolean  = "STRING_VALUE cannot be converted to Boolean"
 	algorithms     = "[SYMMETRIC_DEFAULT, RSAES_OAEP_SHA_1, RSAES_OAEP_SHA_256, SM2PKE]"
+	// The enum of SigningAlgorithmSpec in the model's order.
+	signingAlgorithms = "[RSASSA_PSS_SHA_256, RSASSA_PSS_SHA_384, RSASSA_PSS_SHA_512, RSASSA_PKCS1_V1_5_SHA_256, RSASSA_PKCS1_V1_5_SHA_384, RSASSA_PKCS1_V1_5_SHA_512, " +
+		"ECDSA_SHA_256, ECDSA_SHA_384, ECDSA_SHA_512, SM2DSA, ML_DSA_SHAKE_256, ED25519_SHA_512, ED25519_PH_SHA_512]"
 	// The enum of KeySpec in the order in which it was published, and what is
 	// younger in the model's.
 	keySpecs = "[RSA_2048, ECC_NIST_P384, ECC_NIST_P256, ECC_NIST_P521, HMAC_384, RSA_3072, ECC_SECG_P256K1, RSA_4096, SYMMETRIC_DEFAULT, HMAC_256, HMAC_224, HMAC_512, SM2, " +
@@ -149,7 +152,31 @@ var malformed = []struct {
 	{"ListResourceTags", `{"KeyId":"$ID","Limit":0}`, constraint("Value '0' at 'limit' failed to satisfy constraint: Member must have value greater than or equal to 1")},
 	{"ListKeyPolicies", `{}`, missing("keyId")},
 	{"GetKeyLastUsage", `{}`, missing("keyId")},
+	{"GetPublicKey", `{}`, missing("keyId")},
+	{"GetPublicKey", `{"KeyId":7}`, serialization(numberToText)},
+	{"GetPublicKey", `{"KeyId":"$ID","GrantTokens":"x"}`, serialization("Unexpected value type in payload")},
 	{"GetKeyLastUsage", `{"KeyId":7}`, serialization(numberToText)},
+	{"Sign", `{"KeyId":"$ID","SigningAlgorithm":"ECDSA_SHA_256"}`, missing("message")},
+	{"Sign", `{"KeyId":"$ID","Message":"AA=="}`, missing("signingAlgorithm")},
+	{"Sign", `{"KeyId":"$ID","Message":"AA==","SigningAlgorithm":"ECDSA"}`, notInEnum("ECDSA", "signingAlgorithm", signingAlgorithms)},
+	{"Sign", `{"KeyId":"$ID","Message":"AA==","SigningAlgorithm":"ECDSA_SHA_256","MessageType":"raw"}`, notInEnum("raw", "messageType", "[RAW, DIGEST, EXTERNAL_MU]")},
+	{"Sign", `{"KeyId":"$ID","Message":"","SigningAlgorithm":"ECDSA_SHA_256"}`,
+		constraint("Value at 'message' failed to satisfy constraint: Member must have length greater than or equal to 1")},
+	{"Sign", `{"KeyId":"$ID","Message":"` + bytesOf(4097) + `","SigningAlgorithm":"ECDSA_SHA_256"}`,
+		constraint("Value at 'message' failed to satisfy constraint: Member must have length less than or equal to 4096")},
+	{"Verify", `{"KeyId":"$ID","Message":"AA==","SigningAlgorithm":"ECDSA_SHA_256"}`, missing("signature")},
+	{"Verify", `{"KeyId":"$ID","Message":"AA==","SigningAlgorithm":"ECDSA_SHA_256","Signature":""}`,
+		constraint("Value 'java.nio.HeapByteBuffer[pos=0 lim=0 cap=0]' at 'signature' failed to satisfy constraint: Member must have length greater than or equal to 1")},
+	{"Verify", `{"KeyId":"$ID","Message":"AA==","SigningAlgorithm":"ECDSA_SHA_256","Signature":"` + bytesOf(6145) + `"}`,
+		constraint("Value 'java.nio.HeapByteBuffer[pos=0 lim=6145 cap=6145]' at 'signature' failed to satisfy constraint: Member must have length less than or equal to 6144")},
+	{"Verify", `{"KeyId":"$ID","Message":"A","SigningAlgorithm":"ECDSA_SHA_256","Signature":"AA=="}`, serialization("Payload holds a blob that is not valid base64")},
+	{"GenerateMac", `{"KeyId":"$ID","MacAlgorithm":"HMAC_SHA_256"}`, missing("message")},
+	{"GenerateMac", `{"KeyId":"$ID","Message":"AA==","MacAlgorithm":"HMAC_SHA_1"}`, notInEnum("HMAC_SHA_1", "macAlgorithm", "[HMAC_SHA_224, HMAC_SHA_256, HMAC_SHA_384, HMAC_SHA_512]")},
+	{"GenerateMac", `{"KeyId":"$ID","Message":"` + bytesOf(4097) + `","MacAlgorithm":"HMAC_SHA_256"}`,
+		constraint("Value at 'message' failed to satisfy constraint: Member must have length less than or equal to 4096")},
+	{"VerifyMac", `{"KeyId":"$ID","Message":"AA==","MacAlgorithm":"HMAC_SHA_256"}`, missing("mac")},
+	{"VerifyMac", `{"KeyId":"$ID","Message":"AA==","MacAlgorithm":"HMAC_SHA_256","Mac":"` + bytesOf(6145) + `"}`,
+		constraint("Value 'java.nio.HeapByteBuffer[pos=0 lim=6145 cap=6145]' at 'mac' failed to satisfy constraint: Member must have length less than or equal to 6144")},
 	{"PutKeyPolicy", `{"KeyId":"$ID"}`, missing("policy")},
 	{"PutKeyPolicy", `{"KeyId":"$ID","Policy":"{}","PolicyName":"other"}`, notFound("No such policy exists")},
 	{"PutKeyPolicy", `{"KeyId":"$ID","Policy":"{"}`, outcome{"MalformedPolicyDocumentException", "Policy contains invalid json"}},

@@ -30,14 +30,19 @@ func TestGrantTokensAreRefused(t *testing.T) {
 	s := testkit.Start(t)
 	key := s.NewKey(t)
 	blob := s.NewBlob(t, key)
-	for op, body := range map[string]obj{
+	bodies := map[string]obj{
 		"Encrypt":                         {"KeyId": key, "Plaintext": "AA=="},
 		"Decrypt":                         {"CiphertextBlob": blob},
 		"ReEncrypt":                       {"CiphertextBlob": blob, "DestinationKeyId": key},
 		"GenerateDataKey":                 {"KeyId": key, "KeySpec": "AES_256"},
 		"GenerateDataKeyWithoutPlaintext": {"KeyId": key, "KeySpec": "AES_256"},
 		"DescribeKey":                     {"KeyId": key},
-	} {
+	}
+	for op := range kinds {
+		_, body := exampleOf(t, s, op)
+		bodies[op] = parse(t, body)
+	}
+	for op, body := range bodies {
 		wantOutcome(t, s.Call(t, testkit.Root, op, with(body, obj{"GrantTokens": []string{"token"}})), outcome{"InvalidGrantTokenException", "The grant token is not valid."})
 		wantOutcome(t, s.Call(t, testkit.Root, op, with(body, obj{"GrantTokens": []string{}})), success)
 	}
@@ -50,6 +55,9 @@ func TestDryRun(t *testing.T) {
 	key, disabled := s.NewKey(t), s.NewKey(t)
 	blob := s.NewBlob(t, key)
 	s.Must(t, "DisableKey", obj{"KeyId": disabled})
+	signing, macs := newKeyFor(t, s, "Sign"), newKeyFor(t, s, "GenerateMac")
+	sign := obj{"KeyId": signing, "Message": "aGVsbG8=", "SigningAlgorithm": "ECDSA_SHA_256"}
+	mac := obj{"KeyId": macs, "Message": "aGVsbG8=", "MacAlgorithm": "HMAC_SHA_256"}
 	off := outcome{"DisabledException", testkit.ARN(disabled) + " is disabled."}
 	for _, row := range []struct {
 		name, op string
@@ -67,6 +75,14 @@ func TestDryRun(t *testing.T) {
 		{"good", "ReEncrypt", obj{"CiphertextBlob": blob, "DestinationKeyId": key}, dryRun},
 		{"damaged", "ReEncrypt", obj{"CiphertextBlob": bytesOf(150), "DestinationKeyId": key}, invalidCiphertext},
 		{"disabled", "ReEncrypt", obj{"CiphertextBlob": blob, "DestinationKeyId": disabled}, off},
+		{"good", "Sign", sign, dryRun},
+		{"length", "Sign", with(sign, obj{"MessageType": "DIGEST"}), validation("Digest is invalid length for algorithm ECDSA_SHA_256.")},
+		{"good", "Verify", with(sign, obj{"Signature": s.Must(t, "Sign", sign)["Signature"]}), dryRun},
+		{"damaged", "Verify", with(sign, obj{"Signature": "AA=="}), badSignature},
+		{"good", "GenerateMac", mac, dryRun},
+		{"algorithm", "GenerateMac", with(mac, obj{"MacAlgorithm": "HMAC_SHA_512"}), keyUsage("Algorithm HMAC_SHA_512 is incompatible with key spec HMAC_256.")},
+		{"good", "VerifyMac", with(mac, obj{"Mac": s.Must(t, "GenerateMac", mac)["Mac"]}), dryRun},
+		{"damaged", "VerifyMac", with(mac, obj{"Mac": "AA=="}), badMac},
 	} {
 		t.Run(row.op+" "+row.name, func(t *testing.T) {
 			wantOutcome(t, s.Call(t, testkit.Root, row.op, with(row.body, obj{"DryRun": true})), row.want)

@@ -42,10 +42,12 @@ var permissionCases = []permissionCase{
 	{op: "Encrypt", body: `{"KeyId":"$KEY","Plaintext":"AA=="}`, needs: onKey("Encrypt"), x: true},
 	{op: "GenerateDataKey", body: `{"KeyId":"$KEY","KeySpec":"AES_256"}`, needs: onKey("GenerateDataKey"), x: true},
 	{op: "GenerateDataKeyWithoutPlaintext", body: `{"KeyId":"$KEY","KeySpec":"AES_256"}`, needs: onKey("GenerateDataKeyWithoutPlaintext"), x: true},
+	{op: "GenerateMac", body: `{"KeyId":"$KEY","Message":"aGVsbG8=","MacAlgorithm":"HMAC_SHA_256"}`, needs: onKey("GenerateMac"), x: true},
 	{op: "GenerateRandom", body: `{"NumberOfBytes":1}`, needs: onNothing("GenerateRandom")},
 	{op: "GetKeyLastUsage", body: `{"KeyId":"$KEY"}`, needs: onKey("GetKeyLastUsage")},
 	{op: "GetKeyPolicy", body: `{"KeyId":"$KEY"}`, needs: onKey("GetKeyPolicy")},
 	{op: "GetKeyRotationStatus", body: `{"KeyId":"$KEY"}`, needs: onKey("GetKeyRotationStatus"), x: true},
+	{op: "GetPublicKey", body: `{"KeyId":"$KEY"}`, needs: onKey("GetPublicKey"), x: true},
 	{op: "ListAliases", body: `{}`, needs: onNothing("ListAliases")},
 	{op: "ListAliases", body: `{"KeyId":"$KEY"}`, needs: onNothing("ListAliases")},
 	{op: "ListKeyPolicies", body: `{"KeyId":"$KEY"}`, needs: onKey("ListKeyPolicies")},
@@ -57,10 +59,13 @@ var permissionCases = []permissionCase{
 	{op: "ReEncrypt", body: `{"CiphertextBlob":"$BLOB","SourceKeyId":"$KEY","DestinationKeyId":"$SECOND"}`, needs: []string{"kms:ReEncryptFrom $ARN", "kms:ReEncryptTo $SECONDARN"}, x: true},
 	{op: "RotateKeyOnDemand", body: `{"KeyId":"$KEY"}`, needs: onKey("RotateKeyOnDemand")},
 	{op: "ScheduleKeyDeletion", body: `{"KeyId":"$KEY"}`, needs: onKey("ScheduleKeyDeletion")},
+	{op: "Sign", body: `{"KeyId":"$KEY","Message":"aGVsbG8=","SigningAlgorithm":"ECDSA_SHA_256"}`, needs: onKey("Sign"), x: true},
 	{op: "TagResource", body: `{"KeyId":"$KEY","Tags":[{"TagKey":"a","TagValue":"b"}]}`, needs: onKey("TagResource")},
 	{op: "UntagResource", body: `{"KeyId":"$KEY","TagKeys":["a"]}`, needs: onKey("UntagResource")},
 	{op: "UpdateAlias", body: `{"AliasName":"alias/app","TargetKeyId":"$SECOND"}`, needs: []string{"kms:UpdateAlias $OWN:alias/app", "kms:UpdateAlias $ARN", "kms:UpdateAlias $SECONDARN"}},
 	{op: "UpdateKeyDescription", body: `{"KeyId":"$KEY","Description":"x"}`, needs: onKey("UpdateKeyDescription")},
+	{op: "Verify", body: `{"KeyId":"$KEY","Message":"aGVsbG8=","SigningAlgorithm":"ECDSA_SHA_256","Signature":"$SIGNATURE"}`, needs: onKey("Verify"), x: true},
+	{op: "VerifyMac", body: `{"KeyId":"$KEY","Message":"aGVsbG8=","MacAlgorithm":"HMAC_SHA_256","Mac":"$MAC"}`, needs: onKey("VerifyMac"), x: true},
 }
 
 // notServed are the operations of AWS's table without a row above, and why.
@@ -70,9 +75,8 @@ var notServed = map[string]string{
 	"CreateGrant": noGrants, "ListGrants": noGrants, "ListRetirableGrants": noGrants, "RetireGrant": noGrants, "RevokeGrant": noGrants,
 	"DeleteImportedKeyMaterial": noImport, "GetParametersForImport": noImport, "ImportKeyMaterial": noImport,
 	"Decapsulate": noAsymmetric, "DeriveSharedSecret": noAsymmetric, "Encapsulate": noAsymmetric, "GenerateDataKeyPair": noAsymmetric,
-	"GenerateDataKeyPairWithoutPlaintext": noAsymmetric, "GetPublicKey": noAsymmetric, "Sign": noAsymmetric, "Verify": noAsymmetric,
-	"GenerateMac": "there are no HMAC keys", "VerifyMac": "there are no HMAC keys",
-	"ReplicateKey": noRegions, "UpdatePrimaryRegion": noRegions,
+	"GenerateDataKeyPairWithoutPlaintext": noAsymmetric,
+	"ReplicateKey":                        noRegions, "UpdatePrimaryRegion": noRegions,
 }
 
 const (
@@ -103,7 +107,7 @@ func TestPermissionsAreComplete(t *testing.T) {
 	}
 }
 
-// rights is a place in which one call is made: two keys of Account, the first with the
+// rights is a place in which one call is made: two keys of Account that its operation works with, the first with the
 // alias alias/app, and one that waits for its deletion.
 type rights struct {
 	*testkit.Solo
@@ -111,16 +115,16 @@ type rights struct {
 	names []string // what the rows call things
 }
 
-func newRights(t *testing.T) *rights {
+func newRights(t *testing.T, op string) *rights {
 	s := testkit.Start(t)
-	key, second, pending := s.NewKey(t), s.NewKey(t), s.NewKey(t)
+	key, second, pending := newKeyFor(t, s, op), newKeyFor(t, s, op), newKeyFor(t, s, op)
 	s.NewAlias(t, "alias/app", key)
-	blob := s.NewBlob(t, key)
+	made := newMade(t, s, op, key)
 	s.SetState(t, pending, "PendingDeletion")
-	return &rights{Solo: s, keys: []string{key, second}, names: []string{
+	return &rights{Solo: s, keys: []string{key, second}, names: append(made,
 		"$KEY", key, "$ARN", testkit.ARN(key), "$SECONDARN", testkit.ARN(second), "$SECOND", second, "$PENDINGARN", testkit.ARN(pending), "$PENDING", pending,
-		"$BLOB", blob, "$OWN", "arn:aws:kms:us-east-1:111122223333", "$POLICY", strings.ReplaceAll(rootPolicy, `"`, `\"`),
-	}}
+		"$OWN", "arn:aws:kms:us-east-1:111122223333", "$POLICY", strings.ReplaceAll(rootPolicy, `"`, `\"`),
+	)}
 }
 
 // letIn adds a statement to the policies of both keys.
@@ -185,7 +189,7 @@ func TestPermissionsByIdentityPolicies(t *testing.T) {
 	t.Parallel()
 	eachPermission(t, func(t *testing.T, row *permissionCase) {
 		for missing := range len(row.needs) + 1 {
-			r := newRights(t)
+			r := newRights(t, row.op)
 			needs := r.needs(row)
 			want, have := success, needs
 			if missing < len(needs) {
@@ -201,7 +205,7 @@ func TestPermissionsByIdentityPolicies(t *testing.T) {
 func TestPermissionsByKeyPolicies(t *testing.T) {
 	t.Parallel()
 	eachPermission(t, func(t *testing.T, row *permissionCase) {
-		r := newRights(t)
+		r := newRights(t, row.op)
 		others := slices.DeleteFunc(r.needs(row), need.onKey)
 		who, _ := r.NewUser(t, testkit.Account, "alice")
 		with, _ := r.NewUser(t, testkit.Account, "bob", policiesFor(others)...)
@@ -218,7 +222,7 @@ func TestPermissionsByKeyPolicies(t *testing.T) {
 func TestPermissionsWithoutDelegation(t *testing.T) {
 	t.Parallel()
 	eachPermission(t, func(t *testing.T, row *permissionCase) {
-		r := newRights(t)
+		r := newRights(t, row.op)
 		who, _ := r.NewUser(t, testkit.Account, "alice", allowing("kms:*", "*", ""))
 		r.NewUser(t, testkit.Account, "bob")
 		for _, key := range append(r.keys, fill("$PENDING", r.names...)) {
@@ -243,7 +247,7 @@ func TestPermissionsAcrossAccounts(t *testing.T) {
 			return // it names no key, or an alias of the caller's own account
 		}
 		for _, let := range []bool{true, false} {
-			r := newRights(t)
+			r := newRights(t, row.op)
 			who, _ := r.NewUser(t, testkit.OtherAccount, "xaver", allowing("kms:*", "*", ""))
 			none, _ := r.NewUser(t, testkit.OtherAccount, "none")
 			denied, _ := r.NewUser(t, testkit.OtherAccount, "denied", strings.Replace(allowing("kms:*", "*", ""), "Allow", "Deny", 1))
@@ -277,7 +281,7 @@ func TestPermissionsAcrossAccounts(t *testing.T) {
 func TestPermissionsOnNothing(t *testing.T) {
 	t.Parallel()
 	eachPermission(t, func(t *testing.T, row *permissionCase) {
-		r := newRights(t)
+		r := newRights(t, row.op)
 		first := r.needs(row)[0]
 		if first.on != "*" {
 			return

@@ -44,10 +44,12 @@ var presences = []presence{
 	{op: "Encrypt", body: inPair, keys: contextKeys},
 	{op: "GenerateDataKey", body: newPair, keys: contextKeys},
 	{op: "GenerateDataKeyWithoutPlaintext", body: newPair, keys: contextKeys},
+	{op: "GenerateMac", body: withMac, keys: "kms:MacAlgorithm kms:RequestAlias"},
 	{op: "GenerateRandom", body: `{"NumberOfBytes":1}`, bare: true},
 	{op: "GetKeyLastUsage", body: byID},
 	{op: "GetKeyPolicy", body: byID},
 	{op: "GetKeyRotationStatus", body: byID},
+	{op: "GetPublicKey", body: byAlias, keys: "kms:RequestAlias"},
 	{op: "ListAliases", body: byID, bare: true},
 	{op: "ListKeyPolicies", body: byID},
 	{op: "ListKeyRotations", body: byID},
@@ -58,16 +60,18 @@ var presences = []presence{
 		"DestinationKeyId":"alias/second","DestinationEncryptionContext":{"app":"z"}}`},
 	{op: "RotateKeyOnDemand", body: byID},
 	{op: "ScheduleKeyDeletion", body: `{"KeyId":"$KEY","PendingWindowInDays":8}`, keys: "kms:ScheduleKeyDeletionPendingWindowInDays kms:TrailingDaysWithoutKeyUsage"},
+	{op: "Sign", body: withSign, keys: "kms:MessageType kms:SigningAlgorithm kms:RequestAlias"},
 	{op: "TagResource", body: tagged, keys: "aws:RequestTag/a aws:TagKeys"},
 	{op: "UntagResource", body: `{"KeyId":"$KEY","TagKeys":["a"]}`, keys: "aws:TagKeys"},
 	{op: "UpdateAlias", body: `{"AliasName":"alias/app","TargetKeyId":"$SECOND"}`},
 	{op: "UpdateKeyDescription", body: `{"KeyId":"$KEY","Description":"x"}`},
+	{op: "Verify", body: withVerify, keys: "kms:MessageType kms:SigningAlgorithm kms:RequestAlias"},
+	{op: "VerifyMac", body: withVerifyMac, keys: "kms:MacAlgorithm kms:RequestAlias"},
 }
 
 // neverPresent are the condition keys of AWS KMS that no operation has here, and why.
 var neverPresent = map[string]string{
-	"kms:DataKeyPairSpec": noAsymmetric, "kms:KeyAgreementAlgorithm": noAsymmetric, "kms:MessageType": noAsymmetric, "kms:SigningAlgorithm": noAsymmetric,
-	"kms:MacAlgorithm":    "there are no HMAC keys",
+	"kms:DataKeyPairSpec": noAsymmetric, "kms:KeyAgreementAlgorithm": noAsymmetric,
 	"kms:ExpirationModel": noImport, "kms:ValidTo": noImport, "kms:WrappingAlgorithm": noImport, "kms:WrappingKeySpec": noImport,
 	"kms:GrantConstraintType": noGrants, "kms:GrantConstraintSourceArn": noGrants, "kms:GrantIsForAWSResource": noGrants, "kms:GrantOperations": noGrants, "kms:GranteePrincipal": noGrants,
 	"kms:GranteeServicePrincipal": noGrants, "kms:RetiringPrincipal": noGrants, "kms:RetiringServicePrincipal": noGrants,
@@ -155,7 +159,7 @@ func TestConditionKeyPresence(t *testing.T) {
 			inKey := slices.DeleteFunc(slices.Clone(keys), func(key string) bool { return key == "kms:ResourceAliases" || key == "aws:ResourceTag/team" })
 			onAlias := allowing("kms:*", aliases, nulls(nil))
 			for _, inKeyPolicy := range []bool{false, true} {
-				r := newConditions(t)
+				r := newConditions(t, p.op)
 				if p.op == "CancelKeyDeletion" {
 					r.SetState(t, r.keys[0], "PendingDeletion")
 				}

@@ -1,6 +1,7 @@
 package kmsapi_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/kmsd/kmsd/fsm"
@@ -10,7 +11,8 @@ import (
 
 // quotaCases are the request quota of every operation that is served and AWS's
 // figure, in thousandths of a request per second (AWS: "Request quotas"). The key
-// of the bodies does not exist: calls that fail count, too.
+// of the bodies does not exist, or cannot do what they ask for: calls that fail count,
+// too. The others are of the spec that they are named after.
 var quotaCases = []struct {
 	op, quota string
 	milli     uint32
@@ -29,10 +31,12 @@ var quotaCases = []struct {
 	{"Encrypt", "symmetric", 10_000_000, `{"KeyId":"$ID","Plaintext":"AA=="}`},
 	{"GenerateDataKey", "symmetric", 10_000_000, `{"KeyId":"$ID","KeySpec":"AES_256"}`},
 	{"GenerateDataKeyWithoutPlaintext", "symmetric", 10_000_000, `{"KeyId":"$ID","KeySpec":"AES_256"}`},
+	{"GenerateMac", "symmetric", 10_000_000, `{"KeyId":"$ID","Message":"AA==","MacAlgorithm":"HMAC_SHA_256"}`},
 	{"GenerateRandom", "symmetric", 10_000_000, `{"NumberOfBytes":1}`},
 	{"GetKeyLastUsage", "", 0, `{"KeyId":"$ID"}`}, // AWS publishes no figure
 	{"GetKeyPolicy", "GetKeyPolicy", 1_000_000, `{"KeyId":"$ID"}`},
 	{"GetKeyRotationStatus", "GetKeyRotationStatus", 1_000_000, `{"KeyId":"$ID"}`},
+	{"GetPublicKey", "GetPublicKey", 2_000_000, `{"KeyId":"$ID"}`},
 	{"ListAliases", "ListAliases", 500_000, `{}`},
 	{"ListKeyPolicies", "ListKeyPolicies", 100_000, `{"KeyId":"$ID"}`},
 	{"ListKeyRotations", "ListKeyRotations", 100_000, `{"KeyId":"$ID"}`},
@@ -42,10 +46,33 @@ var quotaCases = []struct {
 	{"ReEncrypt", "symmetric", 10_000_000, `{"CiphertextBlob":"AA==","DestinationKeyId":"$ID"}`},
 	{"RotateKeyOnDemand", "RotateKeyOnDemand", 5_000, `{"KeyId":"$ID"}`},
 	{"ScheduleKeyDeletion", "ScheduleKeyDeletion", 15_000, `{"KeyId":"$ID"}`},
+	{"Sign", "rsa", 1_000_000, `{"KeyId":"$RSA_2048","Message":"AA==","SigningAlgorithm":"ECDSA_SHA_256"}`},
+	{"Sign", "ecc", 1_000_000, `{"KeyId":"$ECC_SECG_P256K1","Message":"AA==","SigningAlgorithm":"ECDSA_SHA_384"}`},
+	{"Sign", "ml-dsa", 1_000_000, `{"KeyId":"$ML_DSA_65","Message":"AA==","SigningAlgorithm":"ECDSA_SHA_256"}`},
 	{"TagResource", "TagResource", 10_000, `{"KeyId":"$ID","Tags":[{"TagKey":"a","TagValue":"b"}]}`},
 	{"UntagResource", "UntagResource", 5_000, `{"KeyId":"$ID","TagKeys":["a"]}`},
 	{"UpdateAlias", "UpdateAlias", 5_000, `{"AliasName":"alias/a","TargetKeyId":"$ID"}`},
 	{"UpdateKeyDescription", "UpdateKeyDescription", 5_000, `{"KeyId":"$ID","Description":""}`},
+	{"Verify", "rsa", 1_000_000, `{"KeyId":"$RSA_4096","Message":"AA==","SigningAlgorithm":"ECDSA_SHA_256","Signature":"AA=="}`},
+	{"Verify", "ecc", 1_000_000, `{"KeyId":"$ECC_NIST_EDWARDS25519","Message":"AA==","SigningAlgorithm":"ECDSA_SHA_384","Signature":"AA=="}`},
+	{"Verify", "ml-dsa", 1_000_000, `{"KeyId":"$ML_DSA_44","Message":"AA==","SigningAlgorithm":"ECDSA_SHA_256","Signature":"AA=="}`},
+	{"VerifyMac", "symmetric", 10_000_000, `{"KeyId":"$ID","Message":"AA==","MacAlgorithm":"HMAC_SHA_256","Mac":"AA=="}`},
+}
+
+// keyTypes are keys that exist, and their usage.
+var keyTypes = strings.Fields("$RSA_2048 $RSA_4096 $ECC_SECG_P256K1 $ECC_NIST_EDWARDS25519 $ML_DSA_44 $ML_DSA_65")
+
+// withKeys makes the keys that the body names. They have no material of their type.
+func withKeys(t *testing.T, s *testkit.Solo, body string) string {
+	t.Helper()
+	for _, name := range keyTypes {
+		if strings.Contains(body, name) {
+			key := s.NewKey(t)
+			s.SetType(t, key, name[1:], "SIGN_VERIFY")
+			body = fill(body, name, key)
+		}
+	}
+	return fill(body, "$ID", "1234abcd-12ab-34cd-56ef-1234567890ab")
 }
 
 // throttled tells whether the last of n calls is throttled.
@@ -53,7 +80,7 @@ func throttled(t *testing.T, s *testkit.Solo, op, body string, n int) bool {
 	t.Helper()
 	var a testkit.Answer
 	for range n {
-		a = s.Call(t, testkit.Root, op, fill(body, "$ID", "1234abcd-12ab-34cd-56ef-1234567890ab"))
+		a = s.Call(t, testkit.Root, op, body)
 	}
 	return a.Refusal != nil && a.Refusal.Code == "ThrottlingException"
 }
@@ -65,6 +92,8 @@ func TestRequestQuotas(t *testing.T) {
 	covered := map[string]bool{}
 	for _, row := range quotaCases {
 		covered[row.op] = true
+		s.Apply(t, fsm.SetConfig{Throttle: fsm.NewThrottle(nil)})
+		row.body = withKeys(t, s, row.body)
 		var own, others []fsm.Rate
 		for _, r := range service.AWSRates() {
 			r.Milli = 1000
@@ -106,12 +135,16 @@ func TestAWSRates(t *testing.T) {
 		t.Run(quota, func(t *testing.T) {
 			t.Parallel()
 			s := testkit.StartWith(t, &fsm.Config{Throttle: &fsm.Throttle{AWS: true}})
+			var bodies []string
+			for _, i := range cases {
+				bodies = append(bodies, withKeys(t, s, quotaCases[i].body))
+			}
 			for range 2 {
 				most := int(quotaCases[cases[0]].milli / 1000)
 				for i := range most + 1 {
-					row := quotaCases[cases[i%len(cases)]]
-					if got, want := throttled(t, s, row.op, row.body, 1), i == most; got != want {
-						t.Fatalf("call %d, %s: throttled %v", i+1, row.op, got)
+					op, body := quotaCases[cases[i%len(cases)]].op, bodies[i%len(cases)]
+					if got, want := throttled(t, s, op, body, 1), i == most; got != want {
+						t.Fatalf("call %d, %s: throttled %v", i+1, op, got)
 					}
 				}
 				s.Advance(1_000_000_000)

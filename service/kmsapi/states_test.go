@@ -41,9 +41,14 @@ var stateMatrix = []stateCase{
 	{"", "GenerateDataKeyWithoutPlaintext", `{"KeyId":"$KEY","NumberOfBytes":1}` /*             */, "ok 1   3   3r  5    11   14  ok"},
 	{"from", "ReEncrypt", `{"CiphertextBlob":"$BLOB","DestinationKeyId":"$GOOD"}` /*            */, "ok 1   3   3r  5    11   14  ok"},
 	{"to", "ReEncrypt", `{"CiphertextBlob":"$GOODBLOB","DestinationKeyId":"$KEY"}` /*           */, "ok 1   3   3r  5    11   14  ok"},
+	{"", "Sign", `{"KeyId":"$KEY","Message":"aGVsbG8=","SigningAlgorithm":"ECDSA_SHA_256"}` /*  */, "ok 1   3   3r  5    11   14  ok"},
+	{"", "Verify", `{"KeyId":"$KEY","Message":"aGVsbG8=","SigningAlgorithm":"ECDSA_SHA_256","Signature":"$SIGNATURE"}`, "ok 1   3   3r  5    11   14  ok"},
+	{"", "GenerateMac", `{"KeyId":"$KEY","Message":"aGVsbG8=","MacAlgorithm":"HMAC_SHA_256"}` /*           */, "ok 1   3   3r  5    11   14  ok"},
+	{"", "VerifyMac", `{"KeyId":"$KEY","Message":"aGVsbG8=","MacAlgorithm":"HMAC_SHA_256","Mac":"$MAC"}`, "ok 1   3   3r  5    11   14  ok"},
 	{"", "DeleteAlias", `{"AliasName":"$ALIAS"}` /*                                             */, "ok ok  ok  ok  ok   ok   ok  ok"},
 	{"", "DescribeKey", `{"KeyId":"$KEY"}` /*                                                   */, "ok ok  ok  ok  ok   ok   ok  ok"},
 	{"", "GetKeyPolicy", `{"KeyId":"$KEY"}` /*                                                  */, "ok ok  ok  ok  ok   ok   ok  ok"},
+	{"", "GetPublicKey", `{"KeyId":"$KEY"}` /*                                                  */, "ok ok  3   3r  ok   ok   14  ok"},
 	{"", "ListAliases", `{"KeyId":"$KEY"}` /*                                                   */, "ok ok  ok  ok  ok   ok   ok  ok"},
 	{"", "DisableKey", `{"KeyId":"$KEY"}` /*                                                    */, "ok ok  3   3r  5    ok   14  15"},
 	{"", "EnableKey", `{"KeyId":"$KEY"}` /*                                                     */, "ok ok  3   3r  5    ok   14  15"},
@@ -86,8 +91,11 @@ func TestKeyStates(t *testing.T) {
 }
 
 func testState(t *testing.T, s *testkit.Solo, row stateCase, state string, want outcome) {
-	key, good := s.NewKey(t), s.NewKey(t)
-	body := fill(row.body, "$GOODBLOB", s.NewBlob(t, good), "$BLOB", s.NewBlob(t, key), "$KEY", key, "$GOODALIAS", s.NewAlias(t, "alias/good-"+good, good),
+	key, good := newKeyFor(t, s, row.op), newKeyFor(t, s, row.op)
+	if strings.Contains(row.body, "$GOODBLOB") {
+		row.body = fill(row.body, "$GOODBLOB", s.NewBlob(t, good))
+	}
+	body := fill(fill(row.body, newMade(t, s, row.op, key)...), "$KEY", key, "$GOODALIAS", s.NewAlias(t, "alias/good-"+good, good),
 		"$GOOD", good, "$ALIAS", s.NewAlias(t, "alias/it-"+key, key), "alias/new", "alias/new-"+key, "$POLICY", strings.ReplaceAll(rootPolicy, `"`, `\"`))
 	s.SetState(t, key, state)
 	before := s.Prune(t)

@@ -38,7 +38,7 @@ var common = strings.Fields(`ValidationException AccessDeniedException NotAuthor
 // for other operations only.
 var undocumented = map[string][]string{
 	// A malformed ARN is answered alike by all operations that take a KeyId.
-	"InvalidArnException": {"CreateAlias", "Decrypt", "Encrypt", "GenerateDataKey", "GenerateDataKeyWithoutPlaintext", "ReEncrypt", "UpdateAlias"},
+	"InvalidArnException": {"CreateAlias", "Decrypt", "Encrypt", "GenerateDataKey", "GenerateDataKeyWithoutPlaintext", "GenerateMac", "ReEncrypt", "Sign", "UpdateAlias", "Verify", "VerifyMac"},
 	// It takes GrantTokens.
 	"InvalidGrantTokenException": {"DescribeKey"},
 }
@@ -83,10 +83,12 @@ var rowCases = []rowCase{
 	{name: "Encrypt", dryRun: true, x: true, actions: "kms:Encrypt"},
 	{name: "GenerateDataKey", dryRun: true, x: true, actions: "kms:GenerateDataKey"},
 	{name: "GenerateDataKeyWithoutPlaintext", dryRun: true, x: true, actions: "kms:GenerateDataKeyWithoutPlaintext"},
+	{name: "GenerateMac", dryRun: true, x: true, actions: "kms:GenerateMac"},
 	{name: "GenerateRandom", actions: "kms:GenerateRandom"},
 	{name: "GetKeyLastUsage", actions: "kms:GetKeyLastUsage"},
 	{name: "GetKeyPolicy", actions: "kms:GetKeyPolicy"},
 	{name: "GetKeyRotationStatus", x: true, actions: "kms:GetKeyRotationStatus"},
+	{name: "GetPublicKey", x: true, actions: "kms:GetPublicKey"},
 	{name: "ListAliases", actions: "kms:ListAliases"},
 	{name: "ListKeyPolicies", actions: "kms:ListKeyPolicies"},
 	{name: "ListKeyRotations", actions: "kms:ListKeyRotations"},
@@ -96,10 +98,13 @@ var rowCases = []rowCase{
 	{name: "ReEncrypt", dryRun: true, x: true, actions: "kms:ReEncryptFrom kms:ReEncryptTo"},
 	{name: "RotateKeyOnDemand", write: true, once: true, actions: "kms:RotateKeyOnDemand"},
 	{name: "ScheduleKeyDeletion", write: true, once: true, actions: "kms:ScheduleKeyDeletion"},
+	{name: "Sign", dryRun: true, x: true, actions: "kms:Sign"},
 	{name: "TagResource", write: true, actions: "kms:TagResource"},
 	{name: "UntagResource", write: true, actions: "kms:UntagResource"},
 	{name: "UpdateAlias", write: true, actions: "kms:UpdateAlias"},
 	{name: "UpdateKeyDescription", write: true, actions: "kms:UpdateKeyDescription"},
+	{name: "Verify", dryRun: true, x: true, actions: "kms:Verify"},
+	{name: "VerifyMac", dryRun: true, x: true, actions: "kms:VerifyMac"},
 }
 
 func TestRows(t *testing.T) {
@@ -141,15 +146,19 @@ func TestOutputs(t *testing.T) {
 	for _, row := range []string{"CreateAlias", "UpdateAlias", "DeleteAlias", "DisableKey", "EnableKey", "CreateKey", "Decrypt", "DescribeKey", "Encrypt", "GenerateDataKey",
 		"GenerateDataKeyWithoutPlaintext", "GenerateRandom", "GetKeyLastUsage", "GetKeyPolicy", "ListAliases", "ListKeys", "ReEncrypt", "EnableKeyRotation", "DisableKeyRotation", "GetKeyRotationStatus",
 		"RotateKeyOnDemand", "ListKeyRotations", "TagResource", "UntagResource", "ListResourceTags", "ListKeyPolicies", "UpdateKeyDescription",
-		"PutKeyPolicy", "ScheduleKeyDeletion", "CancelKeyDeletion"} {
-		a := s.Call(t, testkit.Root, row, bodies[row])
+		"PutKeyPolicy", "ScheduleKeyDeletion", "CancelKeyDeletion", "GetPublicKey", "Sign", "Verify", "GenerateMac", "VerifyMac"} {
+		var body any = bodies[row]
+		if kinds[row] != "" {
+			_, body = exampleOf(t, s, row)
+		}
+		a := s.Call(t, testkit.Root, row, body)
 		wantOutcome(t, a, success)
 		op, _ := wirekms.Lookup(row)
 		if empty := len(a.Raw) == 0; empty != (op.Output == wire.NoOutput) {
 			t.Errorf("%s answers %q", row, a.Raw)
 		}
 	}
-	if len(bodies) != len(rowCases) {
+	if len(bodies)+len(kinds) != len(rowCases) {
 		t.Errorf("%d operations of %d were called", len(bodies), len(rowCases))
 	}
 }

@@ -42,11 +42,12 @@ func TestGetKeyLastUsage(t *testing.T) {
 }
 
 // usedBy are AWS's operations whose success is a key's use (AWS:
-// KeyLastUsageTrackingOperation), with a body for those that are served.
+// KeyLastUsageTrackingOperation), with a body for those that are served; "by kind" is the example of
+// the operation.
 var usedBy = map[string]string{
 	"Decrypt": `{"CiphertextBlob":"$BLOB"}`, "Encrypt": `{"KeyId":"$KEY","Plaintext":"AA=="}`, "GenerateDataKey": `{"KeyId":"$KEY","KeySpec":"AES_256"}`,
 	"GenerateDataKeyWithoutPlaintext": `{"KeyId":"$KEY","NumberOfBytes":9}`, "ReEncrypt": `{"CiphertextBlob":"$BLOB","DestinationKeyId":"$KEY"}`,
-	"DeriveSharedSecret": "", "GenerateDataKeyPair": "", "GenerateDataKeyPairWithoutPlaintext": "", "GenerateMac": "", "Sign": "", "Verify": "", "VerifyMac": "",
+	"DeriveSharedSecret": "", "GenerateDataKeyPair": "", "GenerateDataKeyPairWithoutPlaintext": "", "GenerateMac": "by kind", "Sign": "by kind", "Verify": "by kind", "VerifyMac": "by kind",
 	"Encapsulate": "", "Decapsulate": "",
 }
 
@@ -55,7 +56,7 @@ var usedBy = map[string]string{
 var notUsing = []struct{ op, body string }{
 	{"CreateKey", ""}, {"ListKeys", ""}, {"GenerateRandom", ""},
 	{"CreateAlias", `{"AliasName":"alias/app","TargetKeyId":"$KEY"}`}, {"UpdateAlias", `{"AliasName":"alias/app","TargetKeyId":"$KEY"}`}, {"DeleteAlias", `{"AliasName":"alias/app"}`},
-	{"ListAliases", `{"KeyId":"$KEY"}`}, {"DescribeKey", `{"KeyId":"$KEY"}`}, {"GetKeyLastUsage", `{"KeyId":"$KEY"}`}, {"GetKeyPolicy", `{"KeyId":"$KEY"}`},
+	{"ListAliases", `{"KeyId":"$KEY"}`}, {"DescribeKey", `{"KeyId":"$KEY"}`}, {"GetPublicKey", `{"KeyId":"$KEY"}`}, {"GetKeyLastUsage", `{"KeyId":"$KEY"}`}, {"GetKeyPolicy", `{"KeyId":"$KEY"}`},
 	{"ListKeyPolicies", `{"KeyId":"$KEY"}`}, {"GetKeyRotationStatus", `{"KeyId":"$KEY"}`}, {"ListKeyRotations", `{"KeyId":"$KEY"}`},
 	{"EnableKeyRotation", `{"KeyId":"$KEY"}`}, {"DisableKeyRotation", `{"KeyId":"$KEY"}`}, {"RotateKeyOnDemand", `{"KeyId":"$KEY"}`},
 	{"TagResource", `{"KeyId":"$KEY","Tags":[{"TagKey":"a","TagValue":"b"}]}`}, {"UntagResource", `{"KeyId":"$KEY","TagKeys":["a"]}`}, {"ListResourceTags", `{"KeyId":"$KEY"}`},
@@ -76,7 +77,11 @@ func TestWhichOperationsUse(t *testing.T) {
 		if c.body == "" {
 			continue
 		}
-		wantOutcome(t, s.Call(t, testkit.Root, c.op, fill(c.body, "$KEY", idle)), success)
+		idle, body := idle, fill(c.body, "$KEY", idle)
+		if kinds[c.op] != "" {
+			idle, body = exampleOf(t, s, c.op)
+		}
+		wantOutcome(t, s.Call(t, testkit.Root, c.op, body), success)
 		if last := lastUsage(t, s, idle); len(last.(obj)) != 0 {
 			t.Fatalf("after %s: %v", c.op, last)
 		}
@@ -89,8 +94,12 @@ func TestWhichOperationsUse(t *testing.T) {
 		if !uses {
 			continue
 		}
+		key, body := key, fill(body, "$KEY", key, "$BLOB", blob)
+		if kinds[row.Name] != "" {
+			key, body = exampleOf(t, s, row.Name)
+		}
 		s.Advance(time.Second)
-		a := s.Call(t, testkit.Root, row.Name, fill(body, "$KEY", key, "$BLOB", blob))
+		a := s.Call(t, testkit.Root, row.Name, body)
 		wantOutcome(t, a, success)
 		last, _ := lastUsage(t, s, key).(obj)
 		if last["Operation"] != row.Name || last["KmsRequestId"] != a.RequestID || last["CloudTrailEventId"] != eventID(t, s, a) {
