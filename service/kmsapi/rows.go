@@ -44,10 +44,9 @@ func Rows(cfg Config) []*service.Row {
 	return rows
 }
 
-// use is the rule of a key that a cryptographic operation for ENCRYPT_DECRYPT
-// keys works with.
-func use[In any](id func(*In) string, action string, conditions func(*In, string) []string) service.KeyRule[In] {
-	return service.KeyRule[In]{ID: id, Aliases: true, Action: action, CrossAccount: true, Usage: kms.EncryptDecrypt, States: service.Usable, Conditions: conditions}
+// use is the rule of a key of the usage that a cryptographic operation works with.
+func use[In any](usage kms.KeyUsage, id func(*In) string, action string, conditions func(*In, string) []string) service.KeyRule[In] {
+	return service.KeyRule[In]{ID: id, Aliases: true, Action: action, CrossAccount: true, Usage: usage, States: service.Usable, Conditions: conditions}
 }
 
 // manage is the rule of a key that the call manages: aliases are not accepted and
@@ -60,7 +59,7 @@ func (a *api) cryptoRows() []*service.Row {
 	return []*service.Row{
 		service.Op[wire.EncryptRequest, wire.EncryptResponse]{
 			Service: serviceName, Name: "Encrypt", QuotaOf: service.QuotaOfKey,
-			Keys: []service.KeyRule[wire.EncryptRequest]{use(func(in *wire.EncryptRequest) string { return in.KeyId }, "kms:Encrypt",
+			Keys: []service.KeyRule[wire.EncryptRequest]{use(kms.EncryptDecrypt, func(in *wire.EncryptRequest) string { return in.KeyId }, "kms:Encrypt",
 				func(in *wire.EncryptRequest, key string) []string {
 					return encryption(key, in.EncryptionAlgorithm, in.EncryptionContext)
 				})},
@@ -101,7 +100,7 @@ func (a *api) cryptoRows() []*service.Row {
 				Conditions: func(in *wire.ReEncryptRequest, key string) []string {
 					return encryption(key, in.SourceEncryptionAlgorithm, in.SourceEncryptionContext)
 				},
-			}, use(func(in *wire.ReEncryptRequest) string { return in.DestinationKeyId }, "kms:ReEncryptTo",
+			}, use(kms.EncryptDecrypt, func(in *wire.ReEncryptRequest) string { return in.DestinationKeyId }, "kms:ReEncryptTo",
 				func(in *wire.ReEncryptRequest, key string) []string {
 					return encryption(key, in.DestinationEncryptionAlgorithm, in.DestinationEncryptionContext)
 				})},
@@ -118,7 +117,7 @@ func (a *api) dataKeyRows() []*service.Row {
 	return []*service.Row{
 		service.Op[wire.GenerateDataKeyRequest, wire.GenerateDataKeyResponse]{
 			Service: serviceName, Name: "GenerateDataKey", Quota: service.QuotaSymmetric,
-			Keys: []service.KeyRule[wire.GenerateDataKeyRequest]{use(func(in *wire.GenerateDataKeyRequest) string { return in.KeyId }, "kms:GenerateDataKey",
+			Keys: []service.KeyRule[wire.GenerateDataKeyRequest]{use(kms.EncryptDecrypt, func(in *wire.GenerateDataKeyRequest) string { return in.KeyId }, "kms:GenerateDataKey",
 				func(in *wire.GenerateDataKeyRequest, key string) []string {
 					return encryption(key, "", in.EncryptionContext)
 				})},
@@ -135,7 +134,7 @@ func (a *api) dataKeyRows() []*service.Row {
 		service.Op[wire.GenerateDataKeyWithoutPlaintextRequest, wire.GenerateDataKeyWithoutPlaintextResponse]{
 			Service: serviceName, Name: "GenerateDataKeyWithoutPlaintext", Quota: service.QuotaSymmetric,
 			Keys: []service.KeyRule[wire.GenerateDataKeyWithoutPlaintextRequest]{
-				use(func(in *wire.GenerateDataKeyWithoutPlaintextRequest) string { return in.KeyId }, "kms:GenerateDataKeyWithoutPlaintext",
+				use(kms.EncryptDecrypt, func(in *wire.GenerateDataKeyWithoutPlaintextRequest) string { return in.KeyId }, "kms:GenerateDataKeyWithoutPlaintext",
 					func(in *wire.GenerateDataKeyWithoutPlaintextRequest, key string) []string {
 						return encryption(key, "", in.EncryptionContext)
 					}),
