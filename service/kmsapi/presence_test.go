@@ -43,6 +43,8 @@ var presences = []presence{
 	{op: "EnableKeyRotation", body: `{"KeyId":"$KEY","RotationPeriodInDays":180}`, keys: "kms:RotationPeriodInDays"},
 	{op: "Encrypt", body: inPair, keys: contextKeys},
 	{op: "GenerateDataKey", body: newPair, keys: contextKeys},
+	{op: "GenerateDataKeyPair", body: newKeyPair, keys: contextKeys + " kms:DataKeyPairSpec"},
+	{op: "GenerateDataKeyPairWithoutPlaintext", body: newKeyPair, keys: contextKeys + " kms:DataKeyPairSpec"},
 	{op: "GenerateDataKeyWithoutPlaintext", body: newPair, keys: contextKeys},
 	{op: "GenerateRandom", body: `{"NumberOfBytes":1}`, bare: true},
 	{op: "GetKeyLastUsage", body: byID},
@@ -67,7 +69,7 @@ var presences = []presence{
 
 // neverPresent are the condition keys of AWS KMS that no operation has here, and why.
 var neverPresent = map[string]string{
-	"kms:DataKeyPairSpec": noAsymmetric, "kms:KeyAgreementAlgorithm": noAsymmetric, "kms:MessageType": noAsymmetric, "kms:SigningAlgorithm": noAsymmetric,
+	"kms:KeyAgreementAlgorithm": noAsymmetric, "kms:MessageType": noAsymmetric, "kms:SigningAlgorithm": noAsymmetric,
 	"kms:MacAlgorithm":    "there are no HMAC keys",
 	"kms:ExpirationModel": noImport, "kms:ValidTo": noImport, "kms:WrappingAlgorithm": noImport, "kms:WrappingKeySpec": noImport,
 	"kms:GrantConstraintType": noGrants, "kms:GrantConstraintSourceArn": noGrants, "kms:GrantIsForAWSResource": noGrants, "kms:GrantOperations": noGrants, "kms:GranteePrincipal": noGrants,
