@@ -161,3 +161,12 @@ func TestDataKeyPairRefusals(t *testing.T) {
 		}
 	}
 }
+
+// Pairs of RSA keys are made one after the other in the pool for heavy work.
+func BenchmarkGenerateDataKeyPair(b *testing.B) {
+	for _, spec := range []string{"ECC_NIST_P256", "ECC_NIST_EDWARDS25519", "ML_KEM_768", "RSA_2048"} {
+		b.Run(spec, func(b *testing.B) {
+			benchmarkKind(b, "GenerateDataKeyPair", "", `{"KeyId":"$KEY","KeyPairSpec":"`+spec+`"}`)
+		})
+	}
+}

@@ -72,7 +72,18 @@ func TestSharedKeys(t *testing.T) {
 func benchmark(b *testing.B, op string, body func(key, blob string) string) {
 	s := testkit.Start(b)
 	key := s.NewKey(b)
-	text := body(key, s.NewBlob(b, key))
+	benchmarkCall(b, s, op, body(key, s.NewBlob(b, key)))
+}
+
+// benchmarkKind is benchmark with a key of a spec and a usage. Its body has what fill
+// replaces: $KEY, and what newMade has made.
+func benchmarkKind(b *testing.B, op, kind, body string) {
+	s := testkit.Start(b)
+	key := newKeyOf(b, s, kind)
+	benchmarkCall(b, s, op, fill(body, append(newMade(b, s, op, key), "$KEY", key)...))
+}
+
+func benchmarkCall(b *testing.B, s *testkit.Solo, op, text string) {
 	call := func() error {
 		session, err := s.Service.Open(context.Background())
 		if err != nil {
