@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/kmsd/kmsd/internal/testkit"
+	"github.com/kmsd/kmsd/service"
 )
 
 // oaepCase is a spec of RSA keys with one of its algorithms, and how many bytes fit (AWS:
@@ -351,4 +352,18 @@ func BenchmarkRSA(b *testing.B) {
 			benchmarkCall(b, s, "Decrypt", `{"KeyId":"`+key+`","CiphertextBlob":"`+blob+`",`+algorithm+`}`)
 		})
 	}
+}
+
+// Encrypting opens no secret. A node that cannot open the private key answers so, and not
+// as if the ciphertext were wrong.
+func TestRSAKeyThatDoesNotOpen(t *testing.T) {
+	t.Parallel()
+	s := testkit.Start(t)
+	key, symmetric := newRSA(t, s), s.NewKey(t)
+	s.Service = s.NewServiceWith(func(c *service.Config) { c.Rows = rows() }) // with the keyring of nobody
+	const oaep = "RSAES_OAEP_SHA_256"
+	blob := s.Must(t, "Encrypt", obj{"KeyId": key, "Plaintext": "AA==", "EncryptionAlgorithm": oaep})["CiphertextBlob"]
+	internal := outcome{"KMSInternalException", "The request was rejected because an internal exception occurred. The request can be retried."}
+	wantOutcome(t, s.Call(t, testkit.Root, "Decrypt", obj{"KeyId": key, "CiphertextBlob": blob, "EncryptionAlgorithm": oaep}), internal)
+	wantOutcome(t, s.Call(t, testkit.Root, "ReEncrypt", obj{"SourceKeyId": key, "CiphertextBlob": blob, "SourceEncryptionAlgorithm": oaep, "DestinationKeyId": symmetric}), internal)
 }
