@@ -94,12 +94,26 @@ func QuotaOfKey(spec kms.KeySpec) Quota {
 	return QuotaSymmetric
 }
 
+// QuotaOfPair is the quota of the operations that make data key pairs, by the spec of the
+// pair; "" for those that AWS publishes no figure of.
+func QuotaOfPair(spec string) Quota {
+	if q := Quota("GenerateDataKeyPair." + spec); q.Known() {
+		return q
+	}
+	return ""
+}
+
 // quotas lists what the call counts towards, each quota once. What the local
 // operator asks of AWS's services is refused, and counts nowhere.
 func (r *Request) quotas(in any) []Quota {
 	list := r.counted[:0]
 	switch {
 	case r.Principal.Type == kms.PrincipalLocalOperator:
+		return nil
+	case r.row.quotaFor != nil:
+		if q := r.row.quotaFor(in); q != "" {
+			return append(list, q)
+		}
 		return nil
 	case r.row.quotaOf == nil && r.row.quota != "":
 		return append(list, r.row.quota)

@@ -50,6 +50,9 @@ type Op[In, Out any] struct {
 	// QuotaOf, where set, gives the quota by the spec of each key that the call
 	// names, instead of Quota.
 	QuotaOf func(kms.KeySpec) Quota
+	// QuotaFor, where set, gives the quota by the parameters, instead of Quota; "" is
+	// none.
+	QuotaFor func(*In) Quota
 	// Resource returns the ARN of what Identity is asked on, and how a refusal names it;
 	// nil where that is "*".
 	Resource func(*Request, *In) (arn, shown string)
@@ -143,6 +146,7 @@ type Row struct {
 	keys           []keyRule
 	quota          Quota
 	quotaOf        func(kms.KeySpec) Quota
+	quotaFor       func(in any) Quota // nil where the parameters do not decide
 	decode         func(body []byte) (any, error)
 	check          func(in any) error
 	dryRun         func(in any) bool
@@ -201,7 +205,7 @@ func (o Op[In, Out]) Row() *Row {
 		Service: o.Service, Name: o.Name, Write: o.Write != nil, Once: o.Once, Open: o.Open, Public: o.Public, Local: o.Local,
 		Identity: o.Identity, Operator: o.Operator,
 		HasDryRun: o.DryRun != nil, named: o.Resource != nil, makes: o.Makes, bounded: o.Bounded, onAlias: o.Alias != nil, callerAccount: o.CallerAccount, acts: o.Act != nil, resourcesEmpty: o.Identity != "",
-		eventSource: eventSource(o.Service), quota: o.quota(), quotaOf: o.QuotaOf,
+		eventSource: eventSource(o.Service), quota: o.quota(), quotaOf: o.QuotaOf, quotaFor: eraseQuota(o.QuotaFor),
 		decode: func(body []byte) (any, error) {
 			in := new(In)
 			return in, decodeError(any(in).(wire.Request).Decode(body))
@@ -289,6 +293,13 @@ func (k KeyRule[In]) erase(identity string) keyRule {
 		rule.blob = func(in any) []byte { return k.Blob(in.(*In)) }
 	}
 	return rule
+}
+
+func eraseQuota[In any](f func(*In) Quota) func(any) Quota {
+	if f == nil {
+		return nil
+	}
+	return func(in any) Quota { return f(in.(*In)) }
 }
 
 func eraseResource[In any](f func(*Request, *In) (string, string)) func(*Request, any) (string, string) {

@@ -57,6 +57,10 @@ var recordCases = []recordCase{
 		response: `null`, event: `{"sourceKeyMaterialId":"$M","destinationKeyMaterialId":"$M"}`, res: `[` + keyResource + `,` + keyResource + `]`, readOnly: true},
 	{op: "GenerateDataKey", body: `{"KeyId":"$ID","KeySpec":"AES_256","EncryptionContext":{"a":"1"}}`,
 		request: `{"keyId":"$ID","keySpec":"AES_256","encryptionContext":{"a":"1"}}`, response: `null`, event: `{"keyMaterialId":"$M"}`, res: `[` + keyResource + `]`, readOnly: true},
+	{op: "GenerateDataKeyPair", body: `{"KeyId":"$ALIAS","KeyPairSpec":"ECC_NIST_P256","EncryptionContext":{"a":"1"}}`,
+		request: `{"keyId":"$ALIAS","keyPairSpec":"ECC_NIST_P256","encryptionContext":{"a":"1"}}`, response: `null`, res: `[` + keyResource + `]`, readOnly: true},
+	{op: "GenerateDataKeyPairWithoutPlaintext", body: `{"KeyId":"$ID","KeyPairSpec":"ML_KEM_768"}`,
+		request: `{"keyId":"$ID","keyPairSpec":"ML_KEM_768"}`, response: `null`, res: `[` + keyResource + `]`, readOnly: true},
 	{op: "GenerateDataKeyWithoutPlaintext", body: `{"KeyId":"$ARN","NumberOfBytes":64}`,
 		request: `{"keyId":"$ARN","numberOfBytes":64}`, response: `null`, event: `{"keyMaterialId":"$M"}`, res: `[` + keyResource + `]`, readOnly: true},
 	{op: "GenerateRandom", body: `{"NumberOfBytes":32}`, request: `null`, response: `null`, res: `[]`, readOnly: true},
@@ -263,6 +267,8 @@ func TestRecordsHoldNoSecrets(t *testing.T) {
 	for name, secret := range signAndMac(t, s, plaintext) {
 		secrets[name] = secret
 	}
+	pair := s.Must(t, "GenerateDataKeyPair", obj{"KeyId": key, "KeyPairSpec": "ECC_NIST_P256"})
+	secrets["private key of a pair"], secrets["sealed private key"] = unb64(t, pair["PrivateKeyPlaintext"]), unb64(t, pair["PrivateKeyCiphertextBlob"])
 	for _, body := range []obj{
 		{"CiphertextBlob": b64(sealed), "EncryptionContext": obj{"a": "1"}}, {"CiphertextBlob": b64(sealed), "KeyId": "alias/nope"},
 		{"CiphertextBlob": b64(sealed), "GrantTokens": []string{token}}, {"CiphertextBlob": b64(append(sealed, 0)), "KeyId": key},

@@ -101,6 +101,12 @@ var conditionCases = slices.Concat([]conditionCase{
 	ofContext("Encrypt", "", inPair, noPair), ofAlias("Encrypt", "", "alias/app", inPair, noPair),
 	ofContext("Decrypt", "", openPair, openNone), ofAlias("Decrypt", "", "alias/app", openPair, openNone),
 	ofContext("GenerateDataKey", "", newPair, newNone), ofAlias("GenerateDataKey", "", "alias/app", newPair, newNone),
+	ofContext("GenerateDataKeyPair", "", newKeyPair, newKeyNone), ofAlias("GenerateDataKeyPair", "", "alias/app", newKeyPair, newKeyNone),
+	ofContext("GenerateDataKeyPairWithoutPlaintext", "", newKeyPair, newKeyNone), ofAlias("GenerateDataKeyPairWithoutPlaintext", "", "alias/app", newKeyPair, newKeyNone),
+	[]conditionCase{
+		{key: "kms:DataKeyPairSpec", op: "GenerateDataKeyPair", body: newKeyPair, value: "ECC_NIST_P256", other: "ECC_NIST_P384"},
+		{key: "kms:DataKeyPairSpec", op: "GenerateDataKeyPairWithoutPlaintext", body: newKeyNone, value: "ECC_NIST_P384", other: "ECC_NIST_P256"},
+	},
 	ofContext("GenerateDataKeyWithoutPlaintext", "", newPair, newNone), ofAlias("GenerateDataKeyWithoutPlaintext", "", "alias/app", newPair, newNone),
 	ofContext("ReEncrypt", "kms:ReEncryptFrom", rePair, reNone), ofAlias("ReEncrypt", "kms:ReEncryptFrom", "alias/app", rePair, reNone),
 	ofAlias("ReEncrypt", "kms:ReEncryptTo", "alias/second", rePair, reNone),

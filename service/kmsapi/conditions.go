@@ -27,6 +27,14 @@ func encryption(key, algorithm string, context map[string]string) []string {
 	return nil
 }
 
+// pairEncryption is encryption for the private key of a data key pair.
+func pairEncryption(key, spec string, context map[string]string) []string {
+	if key == "kms:datakeypairspec" {
+		return []string{spec}
+	}
+	return encryption(key, "", context)
+}
+
 // pairNamed returns the value of a pair of an encryption context. The names of
 // condition keys ignore case; of several pairs that differ in nothing else, the one
 // whose name comes first in the order of bytes counts, so that every node decides

@@ -35,7 +35,7 @@ func dataKeyParams(p *audit.Params, keyID, spec string, bytes *int, context map[
 // dataKey makes a data key and its ciphertext.
 func (a *api) dataKey(r *service.Request, spec string, bytes *int, context map[string]string) (plaintext, blob []byte, err error) {
 	key := &r.Keys[0]
-	if err := checkAlgorithm(symmetricDefault, key); err != nil {
+	if err := checkAlgorithm(symmetricDefault, key, nil); err != nil {
 		return nil, nil, err
 	}
 	size := dataKeySizes[spec]
@@ -43,7 +43,7 @@ func (a *api) dataKey(r *service.Request, spec string, bytes *int, context map[s
 		size = *bytes
 	}
 	plaintext = crypto.Random(size)
-	blob, err = a.seal(r, key, context, plaintext)
+	blob, err = a.seal(r, key, symmetricDefault, context, plaintext)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -17,7 +17,7 @@ import (
 // answered, and why. The list is for operations that are served.
 var neverOccur = []struct{ code, operations, why string }{
 	{"DependencyTimeoutException", "*", "no call waits for another service"},
-	{"KeyUnavailableException", "Decrypt Encrypt GenerateDataKey GenerateDataKeyWithoutPlaintext GenerateMac GetPublicKey ReEncrypt Sign Verify VerifyMac",
+	{"KeyUnavailableException", "Decrypt Encrypt GenerateDataKey GenerateDataKeyPair GenerateDataKeyPairWithoutPlaintext GenerateDataKeyWithoutPlaintext GenerateMac GetPublicKey ReEncrypt Sign Verify VerifyMac",
 		"a node that serves has every key; one that cannot answers ServiceUnavailableException for all of them"},
 	{"CustomKeyStoreInvalidStateException", "CreateKey GenerateRandom", "there are no custom key stores"},
 	{"CloudHsmClusterInvalidConfigurationException", "CreateKey", "there are no custom key stores"},
@@ -132,6 +132,7 @@ func TestMaterialThatDoesNotOpen(t *testing.T) {
 	s.Service = s.NewServiceWith(func(c *service.Config) { c.Rows = rows() }) // with the keyring of nobody
 	for op, body := range map[string]obj{
 		"Encrypt": {"KeyId": key, "Plaintext": "AA=="}, "Decrypt": {"CiphertextBlob": blob}, "ReEncrypt": {"CiphertextBlob": blob, "DestinationKeyId": key},
+		"GenerateDataKeyPair": {"KeyId": key, "KeyPairSpec": "ECC_NIST_P256"}, "GenerateDataKeyPairWithoutPlaintext": {"KeyId": key, "KeyPairSpec": "ECC_NIST_P256"},
 		"GenerateDataKey": {"KeyId": key, "KeySpec": "AES_256"}, "GenerateDataKeyWithoutPlaintext": {"KeyId": key, "KeySpec": "AES_256"},
 		"Sign": parse(t, sign), "GenerateMac": parse(t, mac), "VerifyMac": parse(t, verifyMac),
 	} {

@@ -3,6 +3,7 @@ package kmsapi
 import (
 	"context"
 	"slices"
+	"strconv"
 
 	"github.com/kmsd/kmsd/audit"
 	"github.com/kmsd/kmsd/crypto"
@@ -22,12 +23,14 @@ func algorithmOr(sent string) string {
 	return sent
 }
 
-// checkAlgorithm checks that the algorithm of the request belongs to the key's
-// spec.
-func checkAlgorithm(sent string, key *service.Key) error {
-	if algorithm := algorithmOr(sent); algorithm != symmetricDefault || key.Spec != kms.SymmetricDefault {
-		return &kms.Error{Code: kms.CodeInvalidKeyUsage,
-			Message: "Algorithm " + algorithm + " is incompatible with key spec " + string(key.Spec) + "."}
+// checkAlgorithm checks that the algorithm of the request belongs to the key's spec, and
+// that a context is given to symmetric keys only: no other algorithm authenticates one.
+func checkAlgorithm(sent string, key *service.Key, context map[string]string) error {
+	if err := checkSpec(kms.EncryptionAlgorithm(algorithmOr(sent)), key, key.Spec.EncryptionAlgorithms()); err != nil {
+		return err
+	}
+	if len(context) > 0 && key.Spec.Asymmetric() {
+		return invalid("An encryption context is not valid for asymmetric KMS keys.")
 	}
 	return nil
 }
@@ -54,49 +57,82 @@ func checkRecipient(recipient *wire.RecipientInfo) error {
 	return invalid("The attestation document could not be verified: no root certificate of attestation documents is configured.")
 }
 
-// seal encrypts under the key's current material.
-func (a *api) seal(r *service.Request, key *service.Key, context map[string]string, plaintext []byte) ([]byte, error) {
+// seal encrypts under the key's current material, with an algorithm that checkAlgorithm
+// let pass.
+func (a *api) seal(r *service.Request, key *service.Key, algorithm string, context map[string]string, plaintext []byte) ([]byte, error) {
+	if key.Spec.Asymmetric() {
+		return a.sealPublic(r, key, kms.EncryptionAlgorithm(algorithm), plaintext)
+	}
 	canonical, err := crypto.CanonicalContext(context)
 	if err != nil {
 		return nil, err
 	}
-	h, ok, err := a.material(r, key.ID, key.CurrentMaterial)
+	h, err := a.currentMaterial(r, key)
 	if err != nil {
 		return nil, err
-	}
-	if !ok {
-		panic("kmsd: usable key without material")
 	}
 	defer h.Release()
 	return h.Opened().Encrypt(nil, canonical, plaintext)
 }
 
-// open decrypts the ciphertext that names the key. Whatever is wrong with it, the
-// answer and the work are the same.
-func (a *api) open(r *service.Request, key *service.Key, context map[string]string, ciphertext []byte) (plaintext []byte, materialID string, err error) {
+// sealPublic encrypts with the public key. How much fits depends on key and algorithm.
+func (a *api) sealPublic(r *service.Request, key *service.Key, algorithm kms.EncryptionAlgorithm, plaintext []byte) ([]byte, error) {
+	h, err := a.publicKey(r, key)
+	if err != nil {
+		return nil, err
+	}
+	defer h.Release()
+	if most := h.Opened().MaxPlaintext(algorithm); len(plaintext) > most {
+		return nil, invalid("Algorithm " + string(algorithm) + " and key spec " + string(key.Spec) + " cannot encrypt data larger than " + strconv.Itoa(most) + " bytes.")
+	}
+	return h.Opened().Encrypt(algorithm, plaintext)
+}
+
+// open decrypts a ciphertext with an algorithm that checkAlgorithm let pass. Whatever is
+// wrong with the ciphertext, the answer and the work are the same. The plaintext is the
+// caller's, who wipes it unless it is the answer. Only symmetric keys have a material id.
+func (a *api) open(r *service.Request, key *service.Key, algorithm string, context map[string]string, ciphertext []byte) (plaintext []byte, materialID *string, err error) {
+	if key.Spec.Asymmetric() {
+		plaintext, err = a.openPrivate(r, key, kms.EncryptionAlgorithm(algorithm), ciphertext)
+		return plaintext, nil, err
+	}
 	canonical, err := crypto.CanonicalContext(context)
 	if err != nil {
-		return nil, "", err
+		return nil, nil, err
 	}
 	if key.BlobErr != nil {
-		return nil, "", invalidCiphertext(crypto.DummyDecrypt(canonical, ciphertext))
+		return nil, nil, invalidCiphertext(crypto.DummyDecrypt(canonical, ciphertext))
 	}
 	if key.Blob.KeyID != key.ID {
-		return nil, "", errIncorrectKey
+		return nil, nil, errIncorrectKey
 	}
 	h, ok, err := a.material(r, key.ID, key.Blob.MaterialID)
 	if err != nil {
-		return nil, "", err
+		return nil, nil, err
 	}
 	if !ok {
-		return nil, "", invalidCiphertext(crypto.DummyDecrypt(canonical, ciphertext))
+		return nil, nil, invalidCiphertext(crypto.DummyDecrypt(canonical, ciphertext))
 	}
 	defer h.Release()
 	plaintext, err = h.Opened().Decrypt(nil, canonical, key.Blob)
 	if err != nil {
-		return nil, "", invalidCiphertext(err)
+		return nil, nil, invalidCiphertext(err)
 	}
-	return plaintext, h.Opened().ID(), nil
+	return plaintext, new(h.Opened().ID()), nil
+}
+
+// openPrivate decrypts with the private key. Such a ciphertext names no key.
+func (a *api) openPrivate(r *service.Request, key *service.Key, algorithm kms.EncryptionAlgorithm, ciphertext []byte) ([]byte, error) {
+	h, err := a.privateKey(r, key)
+	if err != nil {
+		return nil, err
+	}
+	defer h.Release()
+	plaintext, err := h.Opened().Decrypt(algorithm, ciphertext)
+	if err != nil {
+		return nil, invalidCiphertext(err)
+	}
+	return plaintext, nil
 }
 
 var errIncorrectKey = &kms.Error{Code: kms.CodeIncorrectKey,
@@ -106,15 +142,23 @@ var errIncorrectKey = &kms.Error{Code: kms.CodeIncorrectKey,
 func invalidCiphertext(error) error { return &kms.Error{Code: kms.CodeInvalidCiphertext} }
 
 func (a *api) encrypt(_ context.Context, r *service.Request, in *wire.EncryptRequest) (*wire.EncryptResponse, error) {
-	key := &r.Keys[0]
-	if err := checkAlgorithm(in.EncryptionAlgorithm, key); err != nil {
+	key, algorithm := &r.Keys[0], algorithmOr(in.EncryptionAlgorithm)
+	if err := checkAlgorithm(algorithm, key, in.EncryptionContext); err != nil {
 		return nil, err
 	}
-	blob, err := a.seal(r, key, in.EncryptionContext, in.Plaintext)
+	blob, err := a.seal(r, key, algorithm, in.EncryptionContext, in.Plaintext)
 	if err != nil {
 		return nil, err
 	}
-	return &wire.EncryptResponse{CiphertextBlob: blob, KeyId: &key.ARN, EncryptionAlgorithm: symmetricDefault}, nil
+	return &wire.EncryptResponse{CiphertextBlob: blob, KeyId: &key.ARN, EncryptionAlgorithm: algorithm}, nil
+}
+
+// shownMaterial is the id of the material that seal uses, which only symmetric keys show.
+func shownMaterial(key *service.Key) *string {
+	if key.Spec.Asymmetric() {
+		return nil
+	}
+	return &key.CurrentMaterial
 }
 
 // ignoreCiphertext is the DryRunModifier that leaves the ciphertext out of a dry
@@ -149,8 +193,8 @@ func decryptBlob(in *wire.DecryptRequest) []byte {
 }
 
 func (a *api) decrypt(_ context.Context, r *service.Request, in *wire.DecryptRequest) (*wire.DecryptResponse, error) {
-	key := &r.Keys[0]
-	if err := checkAlgorithm(in.EncryptionAlgorithm, key); err != nil {
+	key, algorithm := &r.Keys[0], algorithmOr(in.EncryptionAlgorithm)
+	if err := checkAlgorithm(algorithm, key, in.EncryptionContext); err != nil {
 		return nil, err
 	}
 	if err := checkRecipient(in.Recipient); err != nil {
@@ -160,12 +204,12 @@ func (a *api) decrypt(_ context.Context, r *service.Request, in *wire.DecryptReq
 	if blob == nil {
 		return &wire.DecryptResponse{}, nil
 	}
-	plaintext, materialID, err := a.open(r, key, in.EncryptionContext, blob)
+	plaintext, materialID, err := a.open(r, key, algorithm, in.EncryptionContext, blob)
 	if err != nil {
 		return nil, err
 	}
-	r.Record.Additional.String("keyMaterialId", materialID)
-	return &wire.DecryptResponse{Plaintext: plaintext, KeyId: &key.ARN, EncryptionAlgorithm: symmetricDefault, KeyMaterialId: &materialID}, nil
+	r.Record.Additional.OptString("keyMaterialId", materialID)
+	return &wire.DecryptResponse{Plaintext: plaintext, KeyId: &key.ARN, EncryptionAlgorithm: algorithm, KeyMaterialId: materialID}, nil
 }
 
 func checkReEncrypt(in *wire.ReEncryptRequest) error {
@@ -194,32 +238,36 @@ func reEncryptParams(in *wire.ReEncryptRequest, p *audit.Params) {
 	p.Map("destinationEncryptionContext", in.DestinationEncryptionContext)
 }
 
+// reEncrypt works between any two kinds of keys. What is wrong with the source is
+// answered before what is wrong with the destination, where both need no work.
 func (a *api) reEncrypt(_ context.Context, r *service.Request, in *wire.ReEncryptRequest) (*wire.ReEncryptResponse, error) {
 	from, to := &r.Keys[0], &r.Keys[1]
-	if err := checkAlgorithm(in.SourceEncryptionAlgorithm, from); err != nil {
+	fromAlgorithm, toAlgorithm := algorithmOr(in.SourceEncryptionAlgorithm), algorithmOr(in.DestinationEncryptionAlgorithm)
+	if err := checkAlgorithm(fromAlgorithm, from, in.SourceEncryptionContext); err != nil {
 		return nil, err
 	}
-	if err := checkAlgorithm(in.DestinationEncryptionAlgorithm, to); err != nil {
+	if err := checkAlgorithm(toAlgorithm, to, in.DestinationEncryptionContext); err != nil {
 		return nil, err
 	}
 	blob := reEncryptBlob(in)
 	if blob == nil {
 		return &wire.ReEncryptResponse{}, nil
 	}
-	plaintext, materialID, err := a.open(r, from, in.SourceEncryptionContext, blob)
+	plaintext, fromMaterial, err := a.open(r, from, fromAlgorithm, in.SourceEncryptionContext, blob)
 	if err != nil {
 		return nil, err
 	}
 	defer crypto.Wipe(plaintext)
-	sealed, err := a.seal(r, to, in.DestinationEncryptionContext, plaintext)
+	sealed, err := a.seal(r, to, toAlgorithm, in.DestinationEncryptionContext, plaintext)
 	if err != nil {
 		return nil, err
 	}
-	r.Record.Additional.String("sourceKeyMaterialId", materialID)
-	r.Record.Additional.String("destinationKeyMaterialId", to.CurrentMaterial)
+	toMaterial := shownMaterial(to)
+	r.Record.Additional.OptString("sourceKeyMaterialId", fromMaterial)
+	r.Record.Additional.OptString("destinationKeyMaterialId", toMaterial)
 	return &wire.ReEncryptResponse{
 		CiphertextBlob: sealed, SourceKeyId: &from.ARN, KeyId: &to.ARN,
-		SourceEncryptionAlgorithm: symmetricDefault, DestinationEncryptionAlgorithm: symmetricDefault,
-		SourceKeyMaterialId: &materialID, DestinationKeyMaterialId: &to.CurrentMaterial,
+		SourceEncryptionAlgorithm: fromAlgorithm, DestinationEncryptionAlgorithm: toAlgorithm,
+		SourceKeyMaterialId: fromMaterial, DestinationKeyMaterialId: toMaterial,
 	}, nil
 }

@@ -76,6 +76,8 @@ var keyIDCalls = []struct {
 	{"Encrypt", "kms:Encrypt", "keyId", `{"KeyId":"$ID","Plaintext":"AA=="}`, true},
 	{"Decrypt", "kms:Decrypt", "keyId", `{"KeyId":"$ID","CiphertextBlob":"$BLOB"}`, true},
 	{"GenerateDataKey", "kms:GenerateDataKey", "keyId", `{"KeyId":"$ID","KeySpec":"AES_128"}`, true},
+	{"GenerateDataKeyPair", "kms:GenerateDataKeyPair", "keyId", `{"KeyId":"$ID","KeyPairSpec":"ECC_NIST_P256"}`, true},
+	{"GenerateDataKeyPairWithoutPlaintext", "kms:GenerateDataKeyPairWithoutPlaintext", "keyId", `{"KeyId":"$ID","KeyPairSpec":"ECC_NIST_P256"}`, true},
 	{"GenerateDataKeyWithoutPlaintext", "kms:GenerateDataKeyWithoutPlaintext", "keyId", `{"KeyId":"$ID","KeySpec":"AES_128"}`, true},
 	{"ReEncrypt", "kms:ReEncryptFrom", "sourceKeyId", `{"SourceKeyId":"$ID","CiphertextBlob":"$BLOB","DestinationKeyId":"$KEY"}`, true},
 	{"ReEncrypt", "kms:ReEncryptTo", "destinationKeyId", `{"CiphertextBlob":"$BLOB","DestinationKeyId":"$ID"}`, true},

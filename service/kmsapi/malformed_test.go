@@ -24,6 +24,7 @@ const (
 	// younger in the model's.
 	keySpecs = "[RSA_2048, ECC_NIST_P384, ECC_NIST_P256, ECC_NIST_P521, HMAC_384, RSA_3072, ECC_SECG_P256K1, RSA_4096, SYMMETRIC_DEFAULT, HMAC_256, HMAC_224, HMAC_512, SM2, " +
 		"ML_DSA_44, ML_DSA_65, ML_DSA_87, ECC_NIST_EDWARDS25519, ML_KEM_512, ML_KEM_768, ML_KEM_1024]"
+	pairSpecs = "[RSA_2048, RSA_3072, RSA_4096, ECC_NIST_P256, ECC_NIST_P384, ECC_NIST_P521, ECC_SECG_P256K1, SM2, ECC_NIST_EDWARDS25519, ML_KEM_512, ML_KEM_768, ML_KEM_1024]"
 )
 
 func notInEnum(value, member, enum string) outcome {
@@ -99,6 +100,14 @@ var malformed = []struct {
 	{"ReEncrypt", `{"CiphertextBlob":"$BLOB","DestinationKeyId":"$ID","SourceEncryptionAlgorithm":"AES"}`, notInEnum("AES", "sourceEncryptionAlgorithm", algorithms)},
 	{"GenerateDataKey", `{"KeyId":"$ID","KeySpec":"AES_512"}`, notInEnum("AES_512", "keySpec", keySpecs)},
 	{"GenerateDataKey", `{"KeyId":"$ID","NumberOfBytes":"32"}`, serialization(textToInteger)},
+	{"GenerateDataKeyPair", `{"KeyId":"$ID"}`, missing("keyPairSpec")},
+	{"GenerateDataKeyPair", `{"KeyPairSpec":"RSA_2048"}`, missing("keyId")},
+	{"GenerateDataKeyPair", `{"KeyId":"$ID","KeyPairSpec":"RSA_1024"}`, notInEnum("RSA_1024", "keyPairSpec", pairSpecs)},
+	{"GenerateDataKeyPair", `{"KeyId":"$ID","KeyPairSpec":"ML_DSA_44"}`, notInEnum("ML_DSA_44", "keyPairSpec", pairSpecs)},
+	{"GenerateDataKeyPair", `{"KeyId":"$ID","KeyPairSpec":7}`, serialization(numberToText)},
+	{"GenerateDataKeyPairWithoutPlaintext", `{"KeyId":"$ID"}`, missing("keyPairSpec")},
+	{"GenerateDataKeyPairWithoutPlaintext", `{"KeyPairSpec":"RSA_2048"}`, missing("keyId")},
+	{"GenerateDataKeyPairWithoutPlaintext", `{"KeyId":"$ID","KeyPairSpec":"SYMMETRIC_DEFAULT"}`, notInEnum("SYMMETRIC_DEFAULT", "keyPairSpec", pairSpecs)},
 	{"GenerateDataKeyWithoutPlaintext", `{"KeyId":"$ID","KeySpec":"AES_512"}`, notInEnum("AES_512", "keySpec", "[AES_256, AES_128]")},
 	{"GenerateDataKeyWithoutPlaintext", `{"KeySpec":"AES_128"}`, missing("keyId")},
 	{"GenerateRandom", `{"NumberOfBytes":[]}`, serialization(listFound)},

@@ -76,6 +76,16 @@ func (a *api) material(r *service.Request, keyID, materialID string) (h *crypto.
 	return h, true, err
 }
 
+// currentMaterial returns a handle to the material that a usable symmetric key encrypts
+// with.
+func (a *api) currentMaterial(r *service.Request, key *service.Key) (*crypto.Handle[*crypto.Material], error) {
+	h, ok, err := a.material(r, key.ID, key.CurrentMaterial)
+	if err == nil && !ok {
+		panic("kmsd: usable key without material")
+	}
+	return h, err
+}
+
 // privateKey returns a handle to an asymmetric key's private key.
 func (a *api) privateKey(r *service.Request, key *service.Key) (*crypto.Handle[*crypto.PrivateKey], error) {
 	rec, spec := current(r, key), key.Spec

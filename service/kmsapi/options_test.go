@@ -15,9 +15,10 @@ func TestRecipientIsRefused(t *testing.T) {
 	recipient := obj{"Recipient": obj{"KeyEncryptionAlgorithm": "RSAES_OAEP_SHA_256", "AttestationDocument": "AA=="}}
 	want := validation("The attestation document could not be verified: no root certificate of attestation documents is configured.")
 	for op, body := range map[string]obj{
-		"Decrypt":         {"CiphertextBlob": s.NewBlob(t, key)},
-		"GenerateDataKey": {"KeyId": key, "KeySpec": "AES_256"},
-		"GenerateRandom":  {"NumberOfBytes": 1},
+		"Decrypt":             {"CiphertextBlob": s.NewBlob(t, key)},
+		"GenerateDataKey":     {"KeyId": key, "KeySpec": "AES_256"},
+		"GenerateDataKeyPair": {"KeyId": key, "KeyPairSpec": "ECC_NIST_P256"},
+		"GenerateRandom":      {"NumberOfBytes": 1},
 	} {
 		wantOutcome(t, s.Call(t, testkit.Root, op, with(body, recipient)), want)
 		wantOutcome(t, s.Call(t, testkit.Root, op, with(body, obj{"Recipient": obj{}})), want)
@@ -31,12 +32,14 @@ func TestGrantTokensAreRefused(t *testing.T) {
 	key := s.NewKey(t)
 	blob := s.NewBlob(t, key)
 	bodies := map[string]obj{
-		"Encrypt":                         {"KeyId": key, "Plaintext": "AA=="},
-		"Decrypt":                         {"CiphertextBlob": blob},
-		"ReEncrypt":                       {"CiphertextBlob": blob, "DestinationKeyId": key},
-		"GenerateDataKey":                 {"KeyId": key, "KeySpec": "AES_256"},
-		"GenerateDataKeyWithoutPlaintext": {"KeyId": key, "KeySpec": "AES_256"},
-		"DescribeKey":                     {"KeyId": key},
+		"Encrypt":                             {"KeyId": key, "Plaintext": "AA=="},
+		"Decrypt":                             {"CiphertextBlob": blob},
+		"ReEncrypt":                           {"CiphertextBlob": blob, "DestinationKeyId": key},
+		"GenerateDataKey":                     {"KeyId": key, "KeySpec": "AES_256"},
+		"GenerateDataKeyPair":                 {"KeyId": key, "KeyPairSpec": "ECC_NIST_P256"},
+		"GenerateDataKeyPairWithoutPlaintext": {"KeyId": key, "KeyPairSpec": "ECC_NIST_P256"},
+		"GenerateDataKeyWithoutPlaintext":     {"KeyId": key, "KeySpec": "AES_256"},
+		"DescribeKey":                         {"KeyId": key},
 	}
 	for op := range kinds {
 		_, body := exampleOf(t, s, op)
@@ -71,6 +74,9 @@ func TestDryRun(t *testing.T) {
 		{"damaged", "Decrypt", obj{"CiphertextBlob": bytesOf(150), "KeyId": key}, invalidCiphertext},
 		{"good", "GenerateDataKey", obj{"KeyId": key, "KeySpec": "AES_256"}, dryRun},
 		{"disabled", "GenerateDataKey", obj{"KeyId": disabled, "KeySpec": "AES_256"}, off},
+		{"good", "GenerateDataKeyPair", obj{"KeyId": key, "KeyPairSpec": "RSA_4096"}, dryRun},
+		{"disabled", "GenerateDataKeyPair", obj{"KeyId": disabled, "KeyPairSpec": "RSA_4096"}, off},
+		{"good", "GenerateDataKeyPairWithoutPlaintext", obj{"KeyId": key, "KeyPairSpec": "RSA_4096"}, dryRun},
 		{"good", "GenerateDataKeyWithoutPlaintext", obj{"KeyId": key, "KeySpec": "AES_256"}, dryRun},
 		{"good", "ReEncrypt", obj{"CiphertextBlob": blob, "DestinationKeyId": key}, dryRun},
 		{"damaged", "ReEncrypt", obj{"CiphertextBlob": bytesOf(150), "DestinationKeyId": key}, invalidCiphertext},

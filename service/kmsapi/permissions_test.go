@@ -41,6 +41,8 @@ var permissionCases = []permissionCase{
 	{op: "EnableKeyRotation", body: `{"KeyId":"$KEY"}`, needs: onKey("EnableKeyRotation")},
 	{op: "Encrypt", body: `{"KeyId":"$KEY","Plaintext":"AA=="}`, needs: onKey("Encrypt"), x: true},
 	{op: "GenerateDataKey", body: `{"KeyId":"$KEY","KeySpec":"AES_256"}`, needs: onKey("GenerateDataKey"), x: true},
+	{op: "GenerateDataKeyPair", body: `{"KeyId":"$KEY","KeyPairSpec":"ECC_NIST_P256"}`, needs: onKey("GenerateDataKeyPair"), x: true},
+	{op: "GenerateDataKeyPairWithoutPlaintext", body: `{"KeyId":"$KEY","KeyPairSpec":"ECC_NIST_P256"}`, needs: onKey("GenerateDataKeyPairWithoutPlaintext"), x: true},
 	{op: "GenerateDataKeyWithoutPlaintext", body: `{"KeyId":"$KEY","KeySpec":"AES_256"}`, needs: onKey("GenerateDataKeyWithoutPlaintext"), x: true},
 	{op: "GenerateMac", body: `{"KeyId":"$KEY","Message":"aGVsbG8=","MacAlgorithm":"HMAC_SHA_256"}`, needs: onKey("GenerateMac"), x: true},
 	{op: "GenerateRandom", body: `{"NumberOfBytes":1}`, needs: onNothing("GenerateRandom")},
@@ -74,9 +76,8 @@ var notServed = map[string]string{
 	"DisconnectCustomKeyStore": noStores, "UpdateCustomKeyStore": noStores,
 	"CreateGrant": noGrants, "ListGrants": noGrants, "ListRetirableGrants": noGrants, "RetireGrant": noGrants, "RevokeGrant": noGrants,
 	"DeleteImportedKeyMaterial": noImport, "GetParametersForImport": noImport, "ImportKeyMaterial": noImport,
-	"Decapsulate": noAsymmetric, "DeriveSharedSecret": noAsymmetric, "Encapsulate": noAsymmetric, "GenerateDataKeyPair": noAsymmetric,
-	"GenerateDataKeyPairWithoutPlaintext": noAsymmetric,
-	"ReplicateKey":                        noRegions, "UpdatePrimaryRegion": noRegions,
+	"Decapsulate": noAsymmetric, "DeriveSharedSecret": noAsymmetric, "Encapsulate": noAsymmetric,
+	"ReplicateKey": noRegions, "UpdatePrimaryRegion": noRegions,
 }
 
 const (

@@ -43,6 +43,8 @@ var presences = []presence{
 	{op: "EnableKeyRotation", body: `{"KeyId":"$KEY","RotationPeriodInDays":180}`, keys: "kms:RotationPeriodInDays"},
 	{op: "Encrypt", body: inPair, keys: contextKeys},
 	{op: "GenerateDataKey", body: newPair, keys: contextKeys},
+	{op: "GenerateDataKeyPair", body: newKeyPair, keys: contextKeys + " kms:DataKeyPairSpec"},
+	{op: "GenerateDataKeyPairWithoutPlaintext", body: newKeyPair, keys: contextKeys + " kms:DataKeyPairSpec"},
 	{op: "GenerateDataKeyWithoutPlaintext", body: newPair, keys: contextKeys},
 	{op: "GenerateMac", body: withMac, keys: "kms:MacAlgorithm kms:RequestAlias"},
 	{op: "GenerateRandom", body: `{"NumberOfBytes":1}`, bare: true},
@@ -71,8 +73,8 @@ var presences = []presence{
 
 // neverPresent are the condition keys of AWS KMS that no operation has here, and why.
 var neverPresent = map[string]string{
-	"kms:DataKeyPairSpec": noAsymmetric, "kms:KeyAgreementAlgorithm": noAsymmetric,
-	"kms:ExpirationModel": noImport, "kms:ValidTo": noImport, "kms:WrappingAlgorithm": noImport, "kms:WrappingKeySpec": noImport,
+	"kms:KeyAgreementAlgorithm": noAsymmetric,
+	"kms:ExpirationModel":       noImport, "kms:ValidTo": noImport, "kms:WrappingAlgorithm": noImport, "kms:WrappingKeySpec": noImport,
 	"kms:GrantConstraintType": noGrants, "kms:GrantConstraintSourceArn": noGrants, "kms:GrantIsForAWSResource": noGrants, "kms:GrantOperations": noGrants, "kms:GranteePrincipal": noGrants,
 	"kms:GranteeServicePrincipal": noGrants, "kms:RetiringPrincipal": noGrants, "kms:RetiringServicePrincipal": noGrants,
 	"kms:MultiRegionKeyType": noRegions, "kms:PrimaryRegion": noRegions, "kms:ReplicaRegion": noRegions,

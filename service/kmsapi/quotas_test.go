@@ -3,6 +3,7 @@ package kmsapi_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/kmsd/kmsd/fsm"
 	"github.com/kmsd/kmsd/internal/testkit"
@@ -30,6 +31,24 @@ var quotaCases = []struct {
 	{"EnableKeyRotation", "EnableKeyRotation", 15_000, `{"KeyId":"$ID"}`},
 	{"Encrypt", "symmetric", 10_000_000, `{"KeyId":"$ID","Plaintext":"AA=="}`},
 	{"GenerateDataKey", "symmetric", 10_000_000, `{"KeyId":"$ID","KeySpec":"AES_256"}`},
+	{"GenerateDataKeyPair", "GenerateDataKeyPair.RSA_2048", 1_000, `{"KeyId":"$ID","KeyPairSpec":"RSA_2048"}`},
+	{"GenerateDataKeyPair", "GenerateDataKeyPair.RSA_3072", 500, `{"KeyId":"$ID","KeyPairSpec":"RSA_3072"}`},
+	{"GenerateDataKeyPair", "GenerateDataKeyPair.RSA_4096", 100, `{"KeyId":"$ID","KeyPairSpec":"RSA_4096"}`},
+	{"GenerateDataKeyPair", "GenerateDataKeyPair.ECC_NIST_P256", 25_000, `{"KeyId":"$ID","KeyPairSpec":"ECC_NIST_P256"}`},
+	{"GenerateDataKeyPair", "GenerateDataKeyPair.ECC_NIST_P384", 10_000, `{"KeyId":"$ID","KeyPairSpec":"ECC_NIST_P384"}`},
+	{"GenerateDataKeyPair", "GenerateDataKeyPair.ECC_NIST_P521", 5_000, `{"KeyId":"$ID","KeyPairSpec":"ECC_NIST_P521"}`},
+	{"GenerateDataKeyPair", "GenerateDataKeyPair.ECC_SECG_P256K1", 25_000, `{"KeyId":"$ID","KeyPairSpec":"ECC_SECG_P256K1"}`},
+	{"GenerateDataKeyPair", "GenerateDataKeyPair.SM2", 25_000, `{"KeyId":"$ID","KeyPairSpec":"SM2"}`},
+	{"GenerateDataKeyPairWithoutPlaintext", "GenerateDataKeyPair.RSA_2048", 1_000, `{"KeyId":"$ID","KeyPairSpec":"RSA_2048"}`},
+	{"GenerateDataKeyPairWithoutPlaintext", "GenerateDataKeyPair.RSA_3072", 500, `{"KeyId":"$ID","KeyPairSpec":"RSA_3072"}`},
+	{"GenerateDataKeyPairWithoutPlaintext", "GenerateDataKeyPair.RSA_4096", 100, `{"KeyId":"$ID","KeyPairSpec":"RSA_4096"}`},
+	{"GenerateDataKeyPairWithoutPlaintext", "GenerateDataKeyPair.ECC_NIST_P256", 25_000, `{"KeyId":"$ID","KeyPairSpec":"ECC_NIST_P256"}`},
+	{"GenerateDataKeyPairWithoutPlaintext", "GenerateDataKeyPair.ECC_NIST_P384", 10_000, `{"KeyId":"$ID","KeyPairSpec":"ECC_NIST_P384"}`},
+	{"GenerateDataKeyPairWithoutPlaintext", "GenerateDataKeyPair.ECC_NIST_P521", 5_000, `{"KeyId":"$ID","KeyPairSpec":"ECC_NIST_P521"}`},
+	{"GenerateDataKeyPairWithoutPlaintext", "GenerateDataKeyPair.ECC_SECG_P256K1", 25_000, `{"KeyId":"$ID","KeyPairSpec":"ECC_SECG_P256K1"}`},
+	{"GenerateDataKeyPairWithoutPlaintext", "GenerateDataKeyPair.SM2", 25_000, `{"KeyId":"$ID","KeyPairSpec":"SM2"}`},
+	{"GenerateDataKeyPair", "", 0, `{"KeyId":"$ID","KeyPairSpec":"ECC_NIST_EDWARDS25519"}`}, // AWS publishes no figure
+	{"GenerateDataKeyPair", "", 0, `{"KeyId":"$ID","KeyPairSpec":"ML_KEM_768"}`},            // AWS publishes no figure
 	{"GenerateDataKeyWithoutPlaintext", "symmetric", 10_000_000, `{"KeyId":"$ID","KeySpec":"AES_256"}`},
 	{"GenerateMac", "symmetric", 10_000_000, `{"KeyId":"$ID","Message":"AA==","MacAlgorithm":"HMAC_SHA_256"}`},
 	{"GenerateRandom", "symmetric", 10_000_000, `{"NumberOfBytes":1}`},
@@ -140,14 +159,15 @@ func TestAWSRates(t *testing.T) {
 				bodies = append(bodies, withKeys(t, s, quotaCases[i].body))
 			}
 			for range 2 {
-				most := int(quotaCases[cases[0]].milli / 1000)
+				milli := quotaCases[cases[0]].milli
+				most := max(1, int(milli/1000)) // a rate below one a second is an interval
 				for i := range most + 1 {
 					op, body := quotaCases[cases[i%len(cases)]].op, bodies[i%len(cases)]
 					if got, want := throttled(t, s, op, body, 1), i == most; got != want {
 						t.Fatalf("call %d, %s: throttled %v", i+1, op, got)
 					}
 				}
-				s.Advance(1_000_000_000)
+				s.Advance(max(time.Second, 1000*time.Second/time.Duration(milli)))
 			}
 		})
 	}

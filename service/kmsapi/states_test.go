@@ -38,6 +38,8 @@ var stateMatrix = []stateCase{
 	{"by the blob", "Decrypt", `{"CiphertextBlob":"$BLOB"}` /*                                  */, "ok 1   3   3r  5    11   14  ok"},
 	{"by KeyId", "Decrypt", `{"CiphertextBlob":"$BLOB","KeyId":"$ALIAS"}` /*                    */, "ok 1   3   3r  5    11   14  ok"},
 	{"", "GenerateDataKey", `{"KeyId":"$KEY","KeySpec":"AES_256"}` /*                           */, "ok 1   3   3r  5    11   14  ok"},
+	{"", "GenerateDataKeyPair", `{"KeyId":"$KEY","KeyPairSpec":"ECC_NIST_P256"}` /*             */, "ok 1   3   3r  5    7    14  ok"},
+	{"", "GenerateDataKeyPairWithoutPlaintext", `{"KeyId":"$KEY","KeyPairSpec":"ML_KEM_512"}` /**/, "ok 1   3   3r  5    7    14  ok"},
 	{"", "GenerateDataKeyWithoutPlaintext", `{"KeyId":"$KEY","NumberOfBytes":1}` /*             */, "ok 1   3   3r  5    11   14  ok"},
 	{"from", "ReEncrypt", `{"CiphertextBlob":"$BLOB","DestinationKeyId":"$GOOD"}` /*            */, "ok 1   3   3r  5    11   14  ok"},
 	{"to", "ReEncrypt", `{"CiphertextBlob":"$GOODBLOB","DestinationKeyId":"$KEY"}` /*           */, "ok 1   3   3r  5    11   14  ok"},

@@ -38,7 +38,7 @@ var common = strings.Fields(`ValidationException AccessDeniedException NotAuthor
 // for other operations only.
 var undocumented = map[string][]string{
 	// A malformed ARN is answered alike by all operations that take a KeyId.
-	"InvalidArnException": {"CreateAlias", "Decrypt", "Encrypt", "GenerateDataKey", "GenerateDataKeyWithoutPlaintext", "GenerateMac", "ReEncrypt", "Sign", "UpdateAlias", "Verify", "VerifyMac"},
+	"InvalidArnException": {"CreateAlias", "Decrypt", "Encrypt", "GenerateDataKey", "GenerateDataKeyPair", "GenerateDataKeyPairWithoutPlaintext", "GenerateDataKeyWithoutPlaintext", "GenerateMac", "ReEncrypt", "Sign", "UpdateAlias", "Verify", "VerifyMac"},
 	// It takes GrantTokens.
 	"InvalidGrantTokenException": {"DescribeKey"},
 }
@@ -82,6 +82,8 @@ var rowCases = []rowCase{
 	{name: "EnableKeyRotation", write: true, actions: "kms:EnableKeyRotation"},
 	{name: "Encrypt", dryRun: true, x: true, actions: "kms:Encrypt"},
 	{name: "GenerateDataKey", dryRun: true, x: true, actions: "kms:GenerateDataKey"},
+	{name: "GenerateDataKeyPair", dryRun: true, x: true, actions: "kms:GenerateDataKeyPair"},
+	{name: "GenerateDataKeyPairWithoutPlaintext", dryRun: true, x: true, actions: "kms:GenerateDataKeyPairWithoutPlaintext"},
 	{name: "GenerateDataKeyWithoutPlaintext", dryRun: true, x: true, actions: "kms:GenerateDataKeyWithoutPlaintext"},
 	{name: "GenerateMac", dryRun: true, x: true, actions: "kms:GenerateMac"},
 	{name: "GenerateRandom", actions: "kms:GenerateRandom"},
@@ -136,6 +138,7 @@ func TestOutputs(t *testing.T) {
 		"CreateAlias": {"AliasName": "alias/new", "TargetKeyId": key}, "CreateKey": {}, "Decrypt": {"CiphertextBlob": blob}, "DeleteAlias": {"AliasName": "alias/app"},
 		"DescribeKey": {"KeyId": key}, "DisableKey": {"KeyId": key}, "EnableKey": {"KeyId": key}, "Encrypt": {"KeyId": key, "Plaintext": "AA=="},
 		"GenerateDataKey": {"KeyId": key, "KeySpec": "AES_256"}, "GenerateDataKeyWithoutPlaintext": {"KeyId": key, "KeySpec": "AES_256"},
+		"GenerateDataKeyPair": {"KeyId": key, "KeyPairSpec": "ECC_NIST_P256"}, "GenerateDataKeyPairWithoutPlaintext": {"KeyId": key, "KeyPairSpec": "ECC_NIST_P256"},
 		"GenerateRandom": {"NumberOfBytes": 1}, "GetKeyPolicy": {"KeyId": key}, "ListAliases": {}, "ListKeys": {},
 		"ReEncrypt": {"CiphertextBlob": blob, "DestinationKeyId": key}, "UpdateAlias": {"AliasName": "alias/new", "TargetKeyId": key},
 		"EnableKeyRotation": {"KeyId": key}, "DisableKeyRotation": {"KeyId": key}, "GetKeyRotationStatus": {"KeyId": key}, "RotateKeyOnDemand": {"KeyId": key},
@@ -144,6 +147,7 @@ func TestOutputs(t *testing.T) {
 		"ScheduleKeyDeletion": {"KeyId": key}, "CancelKeyDeletion": {"KeyId": key}, "PutKeyPolicy": {"KeyId": key, "Policy": rootPolicy},
 	}
 	for _, row := range []string{"CreateAlias", "UpdateAlias", "DeleteAlias", "DisableKey", "EnableKey", "CreateKey", "Decrypt", "DescribeKey", "Encrypt", "GenerateDataKey",
+		"GenerateDataKeyPair", "GenerateDataKeyPairWithoutPlaintext",
 		"GenerateDataKeyWithoutPlaintext", "GenerateRandom", "GetKeyLastUsage", "GetKeyPolicy", "ListAliases", "ListKeys", "ReEncrypt", "EnableKeyRotation", "DisableKeyRotation", "GetKeyRotationStatus",
 		"RotateKeyOnDemand", "ListKeyRotations", "TagResource", "UntagResource", "ListResourceTags", "ListKeyPolicies", "UpdateKeyDescription",
 		"PutKeyPolicy", "ScheduleKeyDeletion", "CancelKeyDeletion", "GetPublicKey", "Sign", "Verify", "GenerateMac", "VerifyMac"} {

@@ -46,8 +46,9 @@ func TestGetKeyLastUsage(t *testing.T) {
 // the operation.
 var usedBy = map[string]string{
 	"Decrypt": `{"CiphertextBlob":"$BLOB"}`, "Encrypt": `{"KeyId":"$KEY","Plaintext":"AA=="}`, "GenerateDataKey": `{"KeyId":"$KEY","KeySpec":"AES_256"}`,
+	"GenerateDataKeyPair": `{"KeyId":"$KEY","KeyPairSpec":"ECC_NIST_P521"}`, "GenerateDataKeyPairWithoutPlaintext": `{"KeyId":"$KEY","KeyPairSpec":"ML_KEM_1024"}`,
 	"GenerateDataKeyWithoutPlaintext": `{"KeyId":"$KEY","NumberOfBytes":9}`, "ReEncrypt": `{"CiphertextBlob":"$BLOB","DestinationKeyId":"$KEY"}`,
-	"DeriveSharedSecret": "", "GenerateDataKeyPair": "", "GenerateDataKeyPairWithoutPlaintext": "", "GenerateMac": "by kind", "Sign": "by kind", "Verify": "by kind", "VerifyMac": "by kind",
+	"DeriveSharedSecret": "", "GenerateMac": "by kind", "Sign": "by kind", "Verify": "by kind", "VerifyMac": "by kind",
 	"Encapsulate": "", "Decapsulate": "",
 }
 
