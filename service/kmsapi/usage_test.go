@@ -47,8 +47,8 @@ func TestGetKeyLastUsage(t *testing.T) {
 var usedBy = map[string]string{
 	"Decrypt": `{"CiphertextBlob":"$BLOB"}`, "Encrypt": `{"KeyId":"$KEY","Plaintext":"AA=="}`, "GenerateDataKey": `{"KeyId":"$KEY","KeySpec":"AES_256"}`,
 	"GenerateDataKeyWithoutPlaintext": `{"KeyId":"$KEY","NumberOfBytes":9}`, "ReEncrypt": `{"CiphertextBlob":"$BLOB","DestinationKeyId":"$KEY"}`,
-	"DeriveSharedSecret": "", "GenerateDataKeyPair": "", "GenerateDataKeyPairWithoutPlaintext": "", "GenerateMac": "by kind", "Sign": "by kind", "Verify": "by kind", "VerifyMac": "by kind",
-	"Encapsulate": "", "Decapsulate": "",
+	"DeriveSharedSecret": "by kind", "GenerateDataKeyPair": "", "GenerateDataKeyPairWithoutPlaintext": "", "GenerateMac": "by kind", "Sign": "by kind", "Verify": "by kind", "VerifyMac": "by kind",
+	"Encapsulate": "by kind", "Decapsulate": "by kind",
 }
 
 // notUsing are the other operations in an order in which they succeed; those
