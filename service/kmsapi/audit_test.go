@@ -29,6 +29,8 @@ const (
 	keyResource  = `{"accountId":"111122223333","type":"AWS::KMS::Key","ARN":"$ARN"}`
 	toResource   = `{"accountId":"111122223333","type":"AWS::KMS::Key","ARN":"$TO"}`
 	signResource = `{"accountId":"111122223333","type":"AWS::KMS::Key","ARN":"$SIGNARN"}`
+	kemResource  = `{"accountId":"111122223333","type":"AWS::KMS::Key","ARN":"$KEMARN"}`
+	ecdhResource = `{"accountId":"111122223333","type":"AWS::KMS::Key","ARN":"$ECDHARN"}`
 	macResource  = `{"accountId":"111122223333","type":"AWS::KMS::Key","ARN":"$MACARN"}`
 	newMetadata  = `{"AWSAccountId":"111122223333","keyId":"$NEW","arn":"arn:aws:kms:us-east-1:111122223333:key/$NEW","creationDate":"Nov 24, 2026, 12:00:00 PM",
 		"enabled":true,"description":"$D","keyUsage":"ENCRYPT_DECRYPT","keyState":"Enabled","origin":"AWS_KMS","keyManager":"CUSTOMER",
@@ -74,6 +76,12 @@ var recordCases = []recordCase{
 		request: `{"keyId":"$MACKEY","macAlgorithm":"HMAC_SHA_256"}`, response: `null`, res: `[` + macResource + `]`, readOnly: true},
 	{op: "VerifyMac", body: `{"KeyId":"$MACKEY","Message":"aGVsbG8=","MacAlgorithm":"HMAC_SHA_256","Mac":"$MAC"}`,
 		request: `{"keyId":"$MACKEY","macAlgorithm":"HMAC_SHA_256"}`, response: `null`, res: `[` + macResource + `]`, readOnly: true},
+	{op: "DeriveSharedSecret", body: `{"KeyId":"$ECDH","KeyAgreementAlgorithm":"ECDH","PublicKey":"` + generatorP256 + `"}`,
+		request: `{"keyId":"$ECDH","keyAgreementAlgorithm":"ECDH"}`, response: `null`, res: `[` + ecdhResource + `]`, readOnly: true},
+	{op: "Encapsulate", body: `{"KeyId":"$KEMARN","EncapsulationAlgorithm":"ML_KEM"}`,
+		request: `{"keyId":"$KEMARN","encapsulationAlgorithm":"ML_KEM"}`, response: `null`, res: `[` + kemResource + `]`, readOnly: true},
+	{op: "Decapsulate", body: `{"KeyId":"$KEM","SharedSecretCiphertextBlob":"$ENCAPSULATED","EncapsulationAlgorithm":"ML_KEM"}`,
+		request: `{"keyId":"$KEM","encapsulationAlgorithm":"ML_KEM"}`, response: `null`, res: `[` + kemResource + `]`, readOnly: true},
 	{op: "GetPublicKey", body: `{"KeyId":"$SIGN"}`, request: `{"keyId":"$SIGN"}`, response: `null`, res: `[` + signResource + `]`, readOnly: true},
 	{op: "DescribeKey", body: `{"KeyId":"$ALIAS"}`, request: `{"keyId":"$ALIAS"}`, response: `null`, res: `[` + keyResource + `]`, readOnly: true},
 	{op: "GetKeyPolicy", body: `{"KeyId":"$ID","PolicyName":"default"}`, request: `{"keyId":"$ID","policyName":"default"}`, response: `null`, res: `[` + keyResource + `]`, readOnly: true},
@@ -162,6 +170,10 @@ var refusalCases = []recordCase{
 		res:     `[` + keyResource + `]`, readOnly: true, errorCode: "NotFoundException", errorMessage: "Alias arn:aws:kms:us-east-1:111122223333:alias/nope is not found."},
 	{op: "Verify", body: `{"KeyId":"$SIGN","Message":"cGxhaW50ZXh0","SigningAlgorithm":"ECDSA_SHA_256","Signature":"$SIGNATURE"}`,
 		request: `{"keyId":"$SIGN","messageType":"RAW","signingAlgorithm":"ECDSA_SHA_256"}`, res: `[` + signResource + `]`, readOnly: true, errorCode: "KMSInvalidSignatureException"},
+	{op: "DeriveSharedSecret", body: `{"KeyId":"$ECDH","KeyAgreementAlgorithm":"ECDH","PublicKey":"AA=="}`,
+		request: `{"keyId":"$ECDH","keyAgreementAlgorithm":"ECDH"}`, res: `[` + ecdhResource + `]`, readOnly: true, errorCode: "ValidationException", errorMessage: badPublicKey("ECC_NIST_P256").message},
+	{op: "Decapsulate", body: `{"KeyId":"$KEM","SharedSecretCiphertextBlob":"AA==","EncapsulationAlgorithm":"ML_KEM"}`,
+		request: `{"keyId":"$KEM","encapsulationAlgorithm":"ML_KEM"}`, res: `[` + kemResource + `]`, readOnly: true, errorCode: "InvalidCiphertextException"},
 	{op: "VerifyMac", body: `{"KeyId":"$MACKEY","Message":"cGxhaW50ZXh0","MacAlgorithm":"HMAC_SHA_256","Mac":"$MAC"}`,
 		request: `{"keyId":"$MACKEY","macAlgorithm":"HMAC_SHA_256"}`, res: `[` + macResource + `]`, readOnly: true, errorCode: "KMSInvalidMacException"},
 	{op: "Sign", body: `{"KeyId":"$ID","Message":"cGxhaW50ZXh0","SigningAlgorithm":"ECDSA_SHA_256"}`, request: `{"keyId":"$ID","messageType":"RAW","signingAlgorithm":"ECDSA_SHA_256"}`,
@@ -186,6 +198,8 @@ func TestRecords(t *testing.T) {
 	s.NewAlias(t, "alias/app", key)
 	signer, mac := newKeyFor(t, s, "Verify"), newKeyFor(t, s, "VerifyMac")
 	made := slices.Concat(newMade(t, s, "Verify", signer), []string{"$SIGNARN", testkit.ARN(signer), "$SIGN", signer, "$MACARN", testkit.ARN(mac), "$MACKEY", mac}, newMade(t, s, "VerifyMac", mac))
+	kem, ecdh := newKeyFor(t, s, "Decapsulate"), newKeyFor(t, s, "DeriveSharedSecret")
+	made = slices.Concat(made, newMade(t, s, "Decapsulate", kem), []string{"$KEMARN", testkit.ARN(kem), "$KEM", kem, "$ECDHARN", testkit.ARN(ecdh), "$ECDH", ecdh})
 	names := append(made, "$ID", key, "$ARN", testkit.ARN(key), "$M", materialOf(t, s, key), "$TO", testkit.ARN(to), "$TM", materialOf(t, s, to), "$ALIAS", "alias/app", "$BLOB", s.NewBlob(t, key),
 		"$POLICY", `{\"Version\":\"2012-10-17\",\"Statement\":[{\"Effect\":\"Allow\",\"Principal\":{\"AWS\":\"111122223333\"},\"Action\":\"kms:*\",\"Resource\":\"*\"}]}`)
 	for _, row := range append(recordCases, refusalCases...) {
@@ -269,6 +283,9 @@ func TestRecordsHoldNoSecrets(t *testing.T) {
 	}
 	pair := s.Must(t, "GenerateDataKeyPair", obj{"KeyId": key, "KeyPairSpec": "ECC_NIST_P256"})
 	secrets["private key of a pair"], secrets["sealed private key"] = unb64(t, pair["PrivateKeyPlaintext"]), unb64(t, pair["PrivateKeyCiphertextBlob"])
+	for name, secret := range shareSecrets(t, s) {
+		secrets[name] = secret
+	}
 	for _, body := range []obj{
 		{"CiphertextBlob": b64(sealed), "EncryptionContext": obj{"a": "1"}}, {"CiphertextBlob": b64(sealed), "KeyId": "alias/nope"},
 		{"CiphertextBlob": b64(sealed), "GrantTokens": []string{token}}, {"CiphertextBlob": b64(append(sealed, 0)), "KeyId": key},
@@ -303,6 +320,26 @@ func signAndMac(t *testing.T, s *testkit.Solo, message []byte) map[string][]byte
 	}
 	secret := secretOf(t, s, signer)
 	return map[string][]byte{"signature": unb64(t, signed), "MAC": unb64(t, maced), "HMAC key": secretOf(t, s, keyed), "private key": secret[len(secret)-32:]}
+}
+
+// shareSecrets makes calls that share secrets, good ones and bad ones, and returns what
+// they were answered and the secrets of the keys.
+func shareSecrets(t *testing.T, s *testkit.Solo) map[string][]byte {
+	t.Helper()
+	ecdh, kem := newKeyFor(t, s, "DeriveSharedSecret"), newKeyFor(t, s, "Encapsulate")
+	derive := obj{"KeyId": ecdh, "KeyAgreementAlgorithm": "ECDH", "PublicKey": b64(publicOf(t, s, newKeyFor(t, s, "DeriveSharedSecret")))}
+	encapsulate := obj{"KeyId": kem, "EncapsulationAlgorithm": "ML_KEM"}
+	agreed, made := s.Must(t, "DeriveSharedSecret", derive), s.Must(t, "Encapsulate", encapsulate)
+	decapsulate := with(encapsulate, obj{"SharedSecretCiphertextBlob": made["SharedSecretCiphertextBlob"]})
+	for _, more := range []obj{{}, {"KeyId": "alias/nope"}, {"DryRun": true}, {"PublicKey": "AA==", "SharedSecretCiphertextBlob": "AA=="}} {
+		for op, body := range map[string]obj{"DeriveSharedSecret": derive, "Encapsulate": encapsulate, "Decapsulate": decapsulate} {
+			s.Call(t, testkit.Root, op, with(body, more))
+		}
+	}
+	return map[string][]byte{
+		"agreed": unb64(t, agreed["SharedSecret"]), "encapsulated": unb64(t, made["SharedSecret"]), "its ciphertext": unb64(t, made["SharedSecretCiphertextBlob"]),
+		"agreement key": secretOf(t, s, ecdh), "encapsulation key": secretOf(t, s, kem),
+	}
 }
 
 // wantNowhere searches the directory's files for secrets: raw, in hexadecimal and

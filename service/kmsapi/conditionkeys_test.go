@@ -55,6 +55,13 @@ const (
 	withVerifyMac = `{"KeyId":"alias/app","Message":"aGVsbG8=","MacAlgorithm":"HMAC_SHA_256","Mac":"$MAC"}`
 	verifyMacID   = `{"KeyId":"$KEY","Message":"aGVsbG8=","MacAlgorithm":"HMAC_SHA_256","Mac":"$MAC"}`
 
+	withDerive      = `{"KeyId":"alias/app","KeyAgreementAlgorithm":"ECDH","PublicKey":"` + generatorP256 + `"}`
+	deriveID        = `{"KeyId":"$KEY","KeyAgreementAlgorithm":"ECDH","PublicKey":"` + generatorP256 + `"}`
+	withEncapsulate = `{"KeyId":"alias/app","EncapsulationAlgorithm":"ML_KEM"}`
+	encapsulateID   = `{"KeyId":"$KEY","EncapsulationAlgorithm":"ML_KEM"}`
+	withDecapsulate = `{"KeyId":"alias/app","SharedSecretCiphertextBlob":"$ENCAPSULATED","EncapsulationAlgorithm":"ML_KEM"}`
+	decapsulateID   = `{"KeyId":"$KEY","SharedSecretCiphertextBlob":"$ENCAPSULATED","EncapsulationAlgorithm":"ML_KEM"}`
+
 	newTags = `{"Tags":[{"TagKey":"A","TagValue":"1"},{"TagKey":"b","TagValue":"2"}]}`
 )
 
@@ -98,6 +105,8 @@ var conditionCases = slices.Concat([]conditionCase{
 	ofSigning("Sign", signID, signHash), ofAlias("Sign", "", "alias/app", withSign, signID),
 	ofSigning("Verify", verifyID, verifyHash), ofAlias("Verify", "", "alias/app", withVerify, verifyID),
 	ofAlias("GenerateMac", "", "alias/app", withMac, macID), ofAlias("VerifyMac", "", "alias/app", withVerifyMac, verifyMacID),
+	ofAlias("DeriveSharedSecret", "", "alias/app", withDerive, deriveID),
+	ofAlias("Encapsulate", "", "alias/app", withEncapsulate, encapsulateID), ofAlias("Decapsulate", "", "alias/app", withDecapsulate, decapsulateID),
 	ofContext("Encrypt", "", inPair, noPair), ofAlias("Encrypt", "", "alias/app", inPair, noPair),
 	ofContext("Decrypt", "", openPair, openNone), ofAlias("Decrypt", "", "alias/app", openPair, openNone),
 	ofContext("GenerateDataKey", "", newPair, newNone), ofAlias("GenerateDataKey", "", "alias/app", newPair, newNone),
@@ -111,6 +120,7 @@ var conditionCases = slices.Concat([]conditionCase{
 	ofContext("ReEncrypt", "kms:ReEncryptFrom", rePair, reNone), ofAlias("ReEncrypt", "kms:ReEncryptFrom", "alias/app", rePair, reNone),
 	ofAlias("ReEncrypt", "kms:ReEncryptTo", "alias/second", rePair, reNone),
 	[]conditionCase{
+		{key: "kms:KeyAgreementAlgorithm", op: "DeriveSharedSecret", body: deriveID, value: "ECDH", other: "ecdh"},
 		{key: "kms:MacAlgorithm", op: "GenerateMac", body: macID, value: "HMAC_SHA_256", other: "HMAC_SHA_512"},
 		{key: "kms:MacAlgorithm", op: "VerifyMac", body: verifyMacID, value: "HMAC_SHA_256", other: "HMAC_SHA_512"},
 		{key: "kms:SigningAlgorithm", op: "Sign", body: `{"KeyId":"$KEY","Message":"aGVsbG8=","SigningAlgorithm":"ED25519_SHA_512"}`, value: "ED25519_SHA_512", other: "ECDSA_SHA_256", result: "InvalidKeyUsageException"},

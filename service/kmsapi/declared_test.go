@@ -17,7 +17,7 @@ import (
 // answered, and why. The list is for operations that are served.
 var neverOccur = []struct{ code, operations, why string }{
 	{"DependencyTimeoutException", "*", "no call waits for another service"},
-	{"KeyUnavailableException", "Decrypt Encrypt GenerateDataKey GenerateDataKeyPair GenerateDataKeyPairWithoutPlaintext GenerateDataKeyWithoutPlaintext GenerateMac GetPublicKey ReEncrypt Sign Verify VerifyMac",
+	{"KeyUnavailableException", "Decapsulate Decrypt DeriveSharedSecret Encapsulate Encrypt GenerateDataKey GenerateDataKeyPair GenerateDataKeyPairWithoutPlaintext GenerateDataKeyWithoutPlaintext GenerateMac GetPublicKey ReEncrypt Sign Verify VerifyMac",
 		"a node that serves has every key; one that cannot answers ServiceUnavailableException for all of them"},
 	{"CustomKeyStoreInvalidStateException", "CreateKey GenerateRandom", "there are no custom key stores"},
 	{"CloudHsmClusterInvalidConfigurationException", "CreateKey", "there are no custom key stores"},
@@ -31,7 +31,7 @@ var neverOccur = []struct{ code, operations, why string }{
 	{"LimitExceededException", "TagResource", "AWS answers TagException"},
 	{"KMSInternalException", "DescribeKey GenerateRandom GetKeyPolicy GetKeyRotationStatus GetPublicKey ListAliases ListKeyPolicies ListKeyRotations ListKeys ListResourceTags",
 		"they answer from what is in memory, and nothing of it can fail but by a defect"},
-	{"KMSInternalException", "Verify", "it opens no secret, and nothing else of it can fail but by a defect"},
+	{"KMSInternalException", "Encapsulate Verify", "it opens no secret, and nothing else of it can fail but by a defect"},
 	{"InvalidKeyUsageException", "GetPublicKey", "keys of every usage have a public key, and those that have none answer UnsupportedOperationException"},
 	{"DisabledException", "GetPublicKey", "it works for disabled keys"},
 	// AWS: "Key states of AWS KMS keys" has a tick in every column.
@@ -126,6 +126,8 @@ func TestMaterialThatDoesNotOpen(t *testing.T) {
 	s := testkit.Start(t)
 	key := s.NewKey(t)
 	blob := s.NewBlob(t, key)
+	_, decapsulate := exampleOf(t, s, "Decapsulate")
+	_, derive := exampleOf(t, s, "DeriveSharedSecret")
 	_, sign := exampleOf(t, s, "Sign")
 	_, mac := exampleOf(t, s, "GenerateMac")
 	_, verifyMac := exampleOf(t, s, "VerifyMac")
@@ -134,6 +136,7 @@ func TestMaterialThatDoesNotOpen(t *testing.T) {
 		"Encrypt": {"KeyId": key, "Plaintext": "AA=="}, "Decrypt": {"CiphertextBlob": blob}, "ReEncrypt": {"CiphertextBlob": blob, "DestinationKeyId": key},
 		"GenerateDataKeyPair": {"KeyId": key, "KeyPairSpec": "ECC_NIST_P256"}, "GenerateDataKeyPairWithoutPlaintext": {"KeyId": key, "KeyPairSpec": "ECC_NIST_P256"},
 		"GenerateDataKey": {"KeyId": key, "KeySpec": "AES_256"}, "GenerateDataKeyWithoutPlaintext": {"KeyId": key, "KeySpec": "AES_256"},
+		"Decapsulate": parse(t, decapsulate), "DeriveSharedSecret": parse(t, derive),
 		"Sign": parse(t, sign), "GenerateMac": parse(t, mac), "VerifyMac": parse(t, verifyMac),
 	} {
 		t.Run(op, func(t *testing.T) {

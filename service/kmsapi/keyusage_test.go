@@ -25,6 +25,9 @@ var usageCases = []struct{ op, usage, body string }{
 	{"Sign", "SIGN_VERIFY", `{"KeyId":"$KEY","Message":"aGVsbG8=","SigningAlgorithm":"ECDSA_SHA_256"}`},
 	{"Verify", "SIGN_VERIFY", `{"KeyId":"$KEY","Message":"aGVsbG8=","SigningAlgorithm":"ECDSA_SHA_256","Signature":"$SIGNATURE"}`},
 	{"GenerateMac", "GENERATE_VERIFY_MAC", `{"KeyId":"$KEY","Message":"aGVsbG8=","MacAlgorithm":"HMAC_SHA_256"}`},
+	{"DeriveSharedSecret", "KEY_AGREEMENT", `{"KeyId":"$KEY","KeyAgreementAlgorithm":"ECDH","PublicKey":"` + generatorP256 + `"}`},
+	{"Encapsulate", "ENCAPSULATE_DECAPSULATE", `{"KeyId":"$KEY","EncapsulationAlgorithm":"ML_KEM"}`},
+	{"Decapsulate", "ENCAPSULATE_DECAPSULATE", `{"KeyId":"$KEY","SharedSecretCiphertextBlob":"$ENCAPSULATED","EncapsulationAlgorithm":"ML_KEM"}`},
 	{"VerifyMac", "GENERATE_VERIFY_MAC", `{"KeyId":"$KEY","Message":"aGVsbG8=","MacAlgorithm":"HMAC_SHA_256","Mac":"$MAC"}`},
 }
 
@@ -40,7 +43,7 @@ func TestUsages(t *testing.T) {
 			t.Run(c.op+" "+usage, func(t *testing.T) {
 				key := newKeyOf(t, s, kind)
 				want := keyUsage(testkit.ARN(key) + " key usage is " + usage + " which is not valid for " + c.op + ".")
-				made := []string{"$SIGNATURE", "AA==", "$MAC", "AA==", "$BLOB", s.NewBlob(t, good)}
+				made := []string{"$SIGNATURE", "AA==", "$MAC", "AA==", "$ENCAPSULATED", "AA==", "$BLOB", s.NewBlob(t, good)}
 				if usage == c.usage {
 					want, made = success, newMade(t, s, c.op, key)
 				}

@@ -83,9 +83,15 @@ func with(body obj, more obj) obj {
 // kinds are the specs and usages of the keys that tests try operations with. The other
 // operations are tried with symmetric encryption keys.
 var kinds = map[string]string{
+	"Decapsulate": "ML_KEM_768 ENCAPSULATE_DECAPSULATE", "DeriveSharedSecret": "ECC_NIST_P256 KEY_AGREEMENT", "Encapsulate": "ML_KEM_768 ENCAPSULATE_DECAPSULATE",
 	"GenerateMac": "HMAC_256 GENERATE_VERIFY_MAC", "VerifyMac": "HMAC_256 GENERATE_VERIFY_MAC",
 	"GetPublicKey": "ECC_NIST_P256 SIGN_VERIFY", "Sign": "ECC_NIST_P256 SIGN_VERIFY", "Verify": "ECC_NIST_P256 SIGN_VERIFY",
 }
+
+// generatorP256 is the SubjectPublicKeyInfo of the base point of P-256 (SP 800-186
+// §3.2.1.3): the public key of whose private key is one, so that the secret shared with
+// it is the x-coordinate of one's own public key.
+const generatorP256 = "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEaxfR8uEsQkf4vOblY6RA8ncDfYEt6zOg9KE5RdiYwpZP40Li/hp/m47n60p8D54WK84zV2sxXs7LtkBoN79R9Q=="
 
 // newKeyFor creates a key that the operation works with.
 func newKeyFor(t testing.TB, s *testkit.Solo, op string) string {
@@ -113,10 +119,14 @@ func exampleOf(t testing.TB, s *testkit.Solo, op string) (key, body string) {
 }
 
 // newMade returns what bodies of the operation hold that was made with the key before:
-// $BLOB is a ciphertext, $SIGNATURE and $MAC are those of the message "hello".
+// $BLOB is a ciphertext, $SIGNATURE and $MAC are those of the message "hello",
+// $ENCAPSULATED is the ciphertext of a shared secret.
 func newMade(t testing.TB, s *testkit.Solo, op, key string) []string {
 	t.Helper()
 	switch op {
+	case "Decapsulate":
+		made := s.Must(t, "Encapsulate", obj{"KeyId": key, "EncapsulationAlgorithm": "ML_KEM"})
+		return []string{"$ENCAPSULATED", made["SharedSecretCiphertextBlob"].(string)}
 	case "Verify":
 		made := s.Must(t, "Sign", obj{"KeyId": key, "Message": "aGVsbG8=", "SigningAlgorithm": "ECDSA_SHA_256"})
 		return []string{"$SIGNATURE", made["Signature"].(string)}

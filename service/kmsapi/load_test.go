@@ -149,6 +149,32 @@ func BenchmarkVerify(b *testing.B) {
 	benchmarkKind(b, "Verify", "ECC_NIST_P256 SIGN_VERIFY", `{"KeyId":"$KEY","Message":"aGVsbG8=","SigningAlgorithm":"ECDSA_SHA_256","Signature":"$SIGNATURE"}`)
 }
 
+func BenchmarkDeriveSharedSecret(b *testing.B) {
+	for _, spec := range agreementSpecs {
+		b.Run(spec, func(b *testing.B) {
+			s := testkit.Start(b)
+			own, peer := newKeyOf(b, s, spec+" KEY_AGREEMENT"), newKeyOf(b, s, spec+" KEY_AGREEMENT")
+			benchmarkCall(b, s, "DeriveSharedSecret", `{"KeyId":"`+own+`","KeyAgreementAlgorithm":"ECDH","PublicKey":"`+b64(publicOf(b, s, peer))+`"}`)
+		})
+	}
+}
+
+func BenchmarkEncapsulate(b *testing.B) {
+	for _, c := range kemCases {
+		b.Run(c.spec, func(b *testing.B) {
+			benchmarkKind(b, "Encapsulate", c.spec+" ENCAPSULATE_DECAPSULATE", `{"KeyId":"$KEY","EncapsulationAlgorithm":"ML_KEM"}`)
+		})
+	}
+}
+
+func BenchmarkDecapsulate(b *testing.B) {
+	for _, c := range kemCases {
+		b.Run(c.spec, func(b *testing.B) {
+			benchmarkKind(b, "Decapsulate", c.spec+" ENCAPSULATE_DECAPSULATE", decapsulateID)
+		})
+	}
+}
+
 func BenchmarkGenerateMac(b *testing.B) {
 	benchmarkKind(b, "GenerateMac", "HMAC_256 GENERATE_VERIFY_MAC", `{"KeyId":"$KEY","Message":"aGVsbG8=","MacAlgorithm":"HMAC_SHA_256"}`)
 }

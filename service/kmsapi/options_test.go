@@ -19,6 +19,7 @@ func TestRecipientIsRefused(t *testing.T) {
 		"GenerateDataKey":     {"KeyId": key, "KeySpec": "AES_256"},
 		"GenerateDataKeyPair": {"KeyId": key, "KeyPairSpec": "ECC_NIST_P256"},
 		"GenerateRandom":      {"NumberOfBytes": 1},
+		"DeriveSharedSecret":  {"KeyId": newKeyFor(t, s, "DeriveSharedSecret"), "KeyAgreementAlgorithm": "ECDH", "PublicKey": generatorP256},
 	} {
 		wantOutcome(t, s.Call(t, testkit.Root, op, with(body, recipient)), want)
 		wantOutcome(t, s.Call(t, testkit.Root, op, with(body, obj{"Recipient": obj{}})), want)
@@ -60,6 +61,8 @@ func TestDryRun(t *testing.T) {
 	s.Must(t, "DisableKey", obj{"KeyId": disabled})
 	signing, macs := newKeyFor(t, s, "Sign"), newKeyFor(t, s, "GenerateMac")
 	sign := obj{"KeyId": signing, "Message": "aGVsbG8=", "SigningAlgorithm": "ECDSA_SHA_256"}
+	derive := obj{"KeyId": newKeyFor(t, s, "DeriveSharedSecret"), "KeyAgreementAlgorithm": "ECDH", "PublicKey": generatorP256}
+	encapsulate := obj{"KeyId": newKeyFor(t, s, "Encapsulate"), "EncapsulationAlgorithm": "ML_KEM"}
 	mac := obj{"KeyId": macs, "Message": "aGVsbG8=", "MacAlgorithm": "HMAC_SHA_256"}
 	off := outcome{"DisabledException", testkit.ARN(disabled) + " is disabled."}
 	for _, row := range []struct {
@@ -81,6 +84,11 @@ func TestDryRun(t *testing.T) {
 		{"good", "ReEncrypt", obj{"CiphertextBlob": blob, "DestinationKeyId": key}, dryRun},
 		{"damaged", "ReEncrypt", obj{"CiphertextBlob": bytesOf(150), "DestinationKeyId": key}, invalidCiphertext},
 		{"disabled", "ReEncrypt", obj{"CiphertextBlob": blob, "DestinationKeyId": disabled}, off},
+		{"good", "DeriveSharedSecret", derive, dryRun},
+		{"public key", "DeriveSharedSecret", with(derive, obj{"PublicKey": "AA=="}), badPublicKey("ECC_NIST_P256")},
+		{"good", "Encapsulate", encapsulate, dryRun},
+		{"good", "Decapsulate", with(encapsulate, obj{"SharedSecretCiphertextBlob": bytesOf(1088)}), dryRun},
+		{"length", "Decapsulate", with(encapsulate, obj{"SharedSecretCiphertextBlob": bytesOf(1087)}), invalidCiphertext},
 		{"good", "Sign", sign, dryRun},
 		{"length", "Sign", with(sign, obj{"MessageType": "DIGEST"}), validation("Digest is invalid length for algorithm ECDSA_SHA_256.")},
 		{"good", "Verify", with(sign, obj{"Signature": s.Must(t, "Sign", sign)["Signature"]}), dryRun},

@@ -31,14 +31,17 @@ var permissionCases = []permissionCase{
 	{op: "CreateKey", body: `{}`, needs: onNothing("CreateKey")},
 	{op: "CreateKey", body: `{"Policy":"$POLICY","BypassPolicyLockoutSafetyCheck":true}`, needs: onNothing("CreateKey")},
 	{op: "CreateKey", body: `{"Tags":[{"TagKey":"a","TagValue":"b"}]}`, needs: []string{"kms:CreateKey *", "kms:TagResource * unnamed"}},
+	{op: "Decapsulate", body: `{"KeyId":"$KEY","SharedSecretCiphertextBlob":"$ENCAPSULATED","EncapsulationAlgorithm":"ML_KEM"}`, needs: onKey("Decapsulate"), x: true},
 	{op: "Decrypt", body: `{"KeyId":"$KEY","CiphertextBlob":"$BLOB"}`, needs: onKey("Decrypt"), x: true},
 	{op: "Decrypt", body: `{"CiphertextBlob":"$BLOB"}`, needs: []string{"kms:Decrypt $ARN blob"}, x: true},
 	{op: "DeleteAlias", body: `{"AliasName":"alias/app"}`, needs: []string{"kms:DeleteAlias $OWN:alias/app", "kms:DeleteAlias $ARN"}},
+	{op: "DeriveSharedSecret", body: `{"KeyId":"$KEY","KeyAgreementAlgorithm":"ECDH","PublicKey":"` + generatorP256 + `"}`, needs: onKey("DeriveSharedSecret"), x: true},
 	{op: "DescribeKey", body: `{"KeyId":"$KEY"}`, needs: onKey("DescribeKey"), x: true},
 	{op: "DisableKey", body: `{"KeyId":"$KEY"}`, needs: onKey("DisableKey")},
 	{op: "DisableKeyRotation", body: `{"KeyId":"$KEY"}`, needs: onKey("DisableKeyRotation")},
 	{op: "EnableKey", body: `{"KeyId":"$KEY"}`, needs: onKey("EnableKey")},
 	{op: "EnableKeyRotation", body: `{"KeyId":"$KEY"}`, needs: onKey("EnableKeyRotation")},
+	{op: "Encapsulate", body: `{"KeyId":"$KEY","EncapsulationAlgorithm":"ML_KEM"}`, needs: onKey("Encapsulate"), x: true},
 	{op: "Encrypt", body: `{"KeyId":"$KEY","Plaintext":"AA=="}`, needs: onKey("Encrypt"), x: true},
 	{op: "GenerateDataKey", body: `{"KeyId":"$KEY","KeySpec":"AES_256"}`, needs: onKey("GenerateDataKey"), x: true},
 	{op: "GenerateDataKeyPair", body: `{"KeyId":"$KEY","KeyPairSpec":"ECC_NIST_P256"}`, needs: onKey("GenerateDataKeyPair"), x: true},
@@ -76,16 +79,14 @@ var notServed = map[string]string{
 	"DisconnectCustomKeyStore": noStores, "UpdateCustomKeyStore": noStores,
 	"CreateGrant": noGrants, "ListGrants": noGrants, "ListRetirableGrants": noGrants, "RetireGrant": noGrants, "RevokeGrant": noGrants,
 	"DeleteImportedKeyMaterial": noImport, "GetParametersForImport": noImport, "ImportKeyMaterial": noImport,
-	"Decapsulate": noAsymmetric, "DeriveSharedSecret": noAsymmetric, "Encapsulate": noAsymmetric,
 	"ReplicateKey": noRegions, "UpdatePrimaryRegion": noRegions,
 }
 
 const (
-	noStores     = "there are no custom key stores"
-	noGrants     = "there are no grants"
-	noImport     = "there is no imported key material"
-	noAsymmetric = "there are no asymmetric keys"
-	noRegions    = "there are no multi-Region keys"
+	noStores  = "there are no custom key stores"
+	noGrants  = "there are no grants"
+	noImport  = "there is no imported key material"
+	noRegions = "there are no multi-Region keys"
 )
 
 // Every operation of AWS KMS has a row or a reason to have none.

@@ -34,13 +34,16 @@ var presences = []presence{
 	{op: "CreateKey", body: `{"BypassPolicyLockoutSafetyCheck":true,"Tags":[{"TagKey":"a","TagValue":"1"}]}`, bare: true,
 		keys: `kms:BypassPolicyLockoutSafetyCheck kms:KeySpec kms:CustomerMasterKeySpec kms:KeyUsage kms:CustomerMasterKeyUsage kms:KeyOrigin kms:MultiRegion kms:CallerAccount
 			aws:RequestTag/a aws:TagKeys`},
+	{op: "Decapsulate", body: withDecapsulate, keys: "kms:RequestAlias"},
 	{op: "Decrypt", body: openPair, keys: contextKeys},
 	{op: "DeleteAlias", body: `{"AliasName":"alias/app"}`},
+	{op: "DeriveSharedSecret", body: withDerive, keys: "kms:KeyAgreementAlgorithm kms:RequestAlias"},
 	{op: "DescribeKey", body: byAlias, keys: "kms:RequestAlias"},
 	{op: "DisableKey", body: byID, keys: "kms:TrailingDaysWithoutKeyUsage"},
 	{op: "DisableKeyRotation", body: byID},
 	{op: "EnableKey", body: byID},
 	{op: "EnableKeyRotation", body: `{"KeyId":"$KEY","RotationPeriodInDays":180}`, keys: "kms:RotationPeriodInDays"},
+	{op: "Encapsulate", body: withEncapsulate, keys: "kms:RequestAlias"},
 	{op: "Encrypt", body: inPair, keys: contextKeys},
 	{op: "GenerateDataKey", body: newPair, keys: contextKeys},
 	{op: "GenerateDataKeyPair", body: newKeyPair, keys: contextKeys + " kms:DataKeyPairSpec"},
@@ -73,8 +76,7 @@ var presences = []presence{
 
 // neverPresent are the condition keys of AWS KMS that no operation has here, and why.
 var neverPresent = map[string]string{
-	"kms:KeyAgreementAlgorithm": noAsymmetric,
-	"kms:ExpirationModel":       noImport, "kms:ValidTo": noImport, "kms:WrappingAlgorithm": noImport, "kms:WrappingKeySpec": noImport,
+	"kms:ExpirationModel": noImport, "kms:ValidTo": noImport, "kms:WrappingAlgorithm": noImport, "kms:WrappingKeySpec": noImport,
 	"kms:GrantConstraintType": noGrants, "kms:GrantConstraintSourceArn": noGrants, "kms:GrantIsForAWSResource": noGrants, "kms:GrantOperations": noGrants, "kms:GranteePrincipal": noGrants,
 	"kms:GranteeServicePrincipal": noGrants, "kms:RetiringPrincipal": noGrants, "kms:RetiringServicePrincipal": noGrants,
 	"kms:MultiRegionKeyType": noRegions, "kms:PrimaryRegion": noRegions, "kms:ReplicaRegion": noRegions,

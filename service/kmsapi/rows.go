@@ -37,7 +37,8 @@ func Rows(cfg Config) []*service.Row {
 	a := &api{keyring: cfg.Keyring, materials: cfg.Materials}
 	var rows []*service.Row
 	for _, group := range [][]*service.Row{
-		a.cryptoRows(), a.dataKeyRows(), a.dataKeyPairRows(), a.signRows(), a.macRows(), a.keyRows(), publicKeyRows(), aliasRows(), policyRows(), deletionRows(), rotationRows(), tagRows(), usageRows(),
+		a.cryptoRows(), a.dataKeyRows(), a.dataKeyPairRows(), a.signRows(), a.macRows(), a.agreementRows(), a.encapsulationRows(),
+		a.keyRows(), publicKeyRows(), aliasRows(), policyRows(), deletionRows(), rotationRows(), tagRows(), usageRows(),
 	} {
 		rows = append(rows, group...)
 	}

@@ -91,9 +91,9 @@ func (c *oaepCase) testSize(t *testing.T, s *testkit.Solo, key string, n int) {
 // oaepHashes are the hash functions of the algorithms.
 var oaepHashes = map[string]func() hash.Hash{"RSAES_OAEP_SHA_1": sha1.New, "RSAES_OAEP_SHA_256": sha256.New}
 
-func publicOf(t testing.TB, s *testkit.Solo, key string) *rsa.PublicKey {
+func rsaPublicOf(t testing.TB, s *testkit.Solo, key string) *rsa.PublicKey {
 	t.Helper()
-	public, err := x509.ParsePKIXPublicKey(unb64(t, s.Must(t, "GetPublicKey", obj{"KeyId": key})["PublicKey"]))
+	public, err := x509.ParsePKIXPublicKey(publicOf(t, s, key))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,7 +106,7 @@ func TestOAEPCiphertexts(t *testing.T) {
 	t.Parallel()
 	s := testkit.Start(t)
 	key, other := newRSA(t, s), newRSA(t, s)
-	public := publicOf(t, s, key)
+	public := rsaPublicOf(t, s, key)
 	seal := func(h hash.Hash, public *rsa.PublicKey, label string) []byte {
 		blob, err := rsa.EncryptOAEP(h, rand.Reader, public, []byte("hello"), []byte(label))
 		if err != nil {
@@ -130,7 +130,7 @@ func TestOAEPCiphertexts(t *testing.T) {
 			another = sha1.New()
 		}
 		bad := map[string][]byte{
-			"the other hash": seal(another, public, ""), "a label": seal(newHash(), public, "x"), "another key": seal(newHash(), publicOf(t, s, other), ""),
+			"the other hash": seal(another, public, ""), "a label": seal(newHash(), public, "x"), "another key": seal(newHash(), rsaPublicOf(t, s, other), ""),
 			"PKCS #1 v1.5": v15, "one byte": {0}, "one byte less": good[:255], "one byte more": append(slices.Clone(good), 0), "a zero in front": append([]byte{0}, good...),
 			"zero": make([]byte, 256), "one": append(make([]byte, 255), 1), "the modulus": public.N.Bytes(), "all ones": bytes.Repeat([]byte{0xff}, 256),
 			"one less than the modulus": new(big.Int).Sub(public.N, big.NewInt(1)).Bytes(), "too long for any key": make([]byte, 6144),

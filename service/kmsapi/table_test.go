@@ -38,7 +38,7 @@ var common = strings.Fields(`ValidationException AccessDeniedException NotAuthor
 // for other operations only.
 var undocumented = map[string][]string{
 	// A malformed ARN is answered alike by all operations that take a KeyId.
-	"InvalidArnException": {"CreateAlias", "Decrypt", "Encrypt", "GenerateDataKey", "GenerateDataKeyPair", "GenerateDataKeyPairWithoutPlaintext", "GenerateDataKeyWithoutPlaintext", "GenerateMac", "ReEncrypt", "Sign", "UpdateAlias", "Verify", "VerifyMac"},
+	"InvalidArnException": {"CreateAlias", "Decapsulate", "Decrypt", "DeriveSharedSecret", "Encapsulate", "Encrypt", "GenerateDataKey", "GenerateDataKeyPair", "GenerateDataKeyPairWithoutPlaintext", "GenerateDataKeyWithoutPlaintext", "GenerateMac", "ReEncrypt", "Sign", "UpdateAlias", "Verify", "VerifyMac"},
 	// It takes GrantTokens.
 	"InvalidGrantTokenException": {"DescribeKey"},
 }
@@ -73,13 +73,16 @@ var rowCases = []rowCase{
 	{name: "CancelKeyDeletion", write: true, once: true, actions: "kms:CancelKeyDeletion"},
 	{name: "CreateAlias", write: true, once: true, actions: "kms:CreateAlias"},
 	{name: "CreateKey", write: true, once: true, actions: "kms:CreateKey"},
+	{name: "Decapsulate", dryRun: true, x: true, actions: "kms:Decapsulate"},
 	{name: "Decrypt", dryRun: true, x: true, actions: "kms:Decrypt"},
 	{name: "DeleteAlias", write: true, once: true, actions: "kms:DeleteAlias"},
+	{name: "DeriveSharedSecret", dryRun: true, x: true, actions: "kms:DeriveSharedSecret"},
 	{name: "DescribeKey", x: true, actions: "kms:DescribeKey"},
 	{name: "DisableKey", write: true, actions: "kms:DisableKey"},
 	{name: "DisableKeyRotation", write: true, actions: "kms:DisableKeyRotation"},
 	{name: "EnableKey", write: true, actions: "kms:EnableKey"},
 	{name: "EnableKeyRotation", write: true, actions: "kms:EnableKeyRotation"},
+	{name: "Encapsulate", dryRun: true, x: true, actions: "kms:Encapsulate"},
 	{name: "Encrypt", dryRun: true, x: true, actions: "kms:Encrypt"},
 	{name: "GenerateDataKey", dryRun: true, x: true, actions: "kms:GenerateDataKey"},
 	{name: "GenerateDataKeyPair", dryRun: true, x: true, actions: "kms:GenerateDataKeyPair"},
@@ -150,7 +153,7 @@ func TestOutputs(t *testing.T) {
 		"GenerateDataKeyPair", "GenerateDataKeyPairWithoutPlaintext",
 		"GenerateDataKeyWithoutPlaintext", "GenerateRandom", "GetKeyLastUsage", "GetKeyPolicy", "ListAliases", "ListKeys", "ReEncrypt", "EnableKeyRotation", "DisableKeyRotation", "GetKeyRotationStatus",
 		"RotateKeyOnDemand", "ListKeyRotations", "TagResource", "UntagResource", "ListResourceTags", "ListKeyPolicies", "UpdateKeyDescription",
-		"PutKeyPolicy", "ScheduleKeyDeletion", "CancelKeyDeletion", "GetPublicKey", "Sign", "Verify", "GenerateMac", "VerifyMac"} {
+		"PutKeyPolicy", "ScheduleKeyDeletion", "CancelKeyDeletion", "GetPublicKey", "Sign", "Verify", "GenerateMac", "VerifyMac", "DeriveSharedSecret", "Encapsulate", "Decapsulate"} {
 		var body any = bodies[row]
 		if kinds[row] != "" {
 			_, body = exampleOf(t, s, row)

@@ -48,8 +48,8 @@ var usedBy = map[string]string{
 	"Decrypt": `{"CiphertextBlob":"$BLOB"}`, "Encrypt": `{"KeyId":"$KEY","Plaintext":"AA=="}`, "GenerateDataKey": `{"KeyId":"$KEY","KeySpec":"AES_256"}`,
 	"GenerateDataKeyPair": `{"KeyId":"$KEY","KeyPairSpec":"ECC_NIST_P521"}`, "GenerateDataKeyPairWithoutPlaintext": `{"KeyId":"$KEY","KeyPairSpec":"ML_KEM_1024"}`,
 	"GenerateDataKeyWithoutPlaintext": `{"KeyId":"$KEY","NumberOfBytes":9}`, "ReEncrypt": `{"CiphertextBlob":"$BLOB","DestinationKeyId":"$KEY"}`,
-	"DeriveSharedSecret": "", "GenerateMac": "by kind", "Sign": "by kind", "Verify": "by kind", "VerifyMac": "by kind",
-	"Encapsulate": "", "Decapsulate": "",
+	"DeriveSharedSecret": "by kind", "GenerateMac": "by kind", "Sign": "by kind", "Verify": "by kind", "VerifyMac": "by kind",
+	"Encapsulate": "by kind", "Decapsulate": "by kind",
 }
 
 // notUsing are the other operations in an order in which they succeed; those
