@@ -58,6 +58,8 @@ const (
 	TypeCloseAccount        Type = 42
 	TypePutKeyPolicy        Type = 43
 	TypeRecordCredentials   Type = 44
+	TypeReplicateKey        Type = 55
+	TypeUpdatePrimaryRegion Type = 56
 )
 
 const (

@@ -56,6 +56,8 @@ var goldens = append(iamGoldens, []fsm.Args{
 	recordUsage(used(1, "Encrypt", start+1234, "16bb9d62-9a5d-4a1b-8e1f-0123456789ab"), used(2, "ReEncrypt", start, "event")),
 	fsm.SetConfig{KeysPerRegion: ptr[uint32](1000), AliasesPerKey: ptr[uint32](20), Throttle: throttle()},
 	recordCredentials(signed("AKIAUSER", "kms", region, start+1234), signed("AROAEXAMPLE0000000001", "sts", "eu-west-1", start)),
+	replicate(region, "eu-west-1"),
+	promote(region, "eu-west-1"),
 }...)
 
 // moreGoldens are more values of commands, by the suffixes of their files: fields
@@ -331,6 +333,10 @@ func TestNewCommandRefuses(t *testing.T) {
 		{"too long", fsm.Meta{Audit: make([]byte, fsm.MaxBody)}, createKey(1)},
 		{"key id", fsm.Meta{}, change(func(c *fsm.CreateKey) { c.Key.ID = "x" })},
 		{"mrk mismatch", fsm.Meta{}, change(func(c *fsm.CreateKey) { c.Key.MultiRegion = true })},
+		{"new replica", fsm.Meta{}, change(func(c *fsm.CreateKey) { *c = createMRK(); c.Key.Replica = true })},
+		{"replica in the same Region", fsm.Meta{}, replicate(region, region)},
+		{"promotion to the same Region", fsm.Meta{}, promote(region, region)},
+		{"replica in no Region", fsm.Meta{}, replicate(region, "nowhere!")},
 		{"indexed key", fsm.Meta{}, change(func(c *fsm.CreateKey) { c.Key.ModIndex = 3 })},
 		{"no spec", fsm.Meta{}, change(func(c *fsm.CreateKey) { c.Key.Spec = "" })},
 		{"policy hash", fsm.Meta{}, change(func(c *fsm.CreateKey) { c.Policy += " " })},

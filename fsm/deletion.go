@@ -20,7 +20,8 @@ const (
 
 // ScheduleKeyDeletion lets a key wait for its deletion. The leader named the date
 // to the caller, so the command carries it: at least Window days after the
-// command's time.
+// command's time. A multi-Region primary waits for the end of its replicas first, and
+// has no date until then.
 type ScheduleKeyDeletion struct {
 	Account      string `cbor:"1,keyasint"`
 	Region       string `cbor:"2,keyasint"`
@@ -51,6 +52,9 @@ func scheduleKeyDeletion(t *txn, c *ScheduleKeyDeletion) (*kms.Error, error) {
 	}
 	waiting := *k
 	waiting.State, waiting.DeletionDate, waiting.PendingWindow = kms.PendingDeletion, c.DeletionDate, c.Window
+	if !k.Replica && len(t.related(k)) > 1 {
+		waiting.State, waiting.DeletionDate = kms.PendingReplicaDeletion, 0
+	}
 	t.put(tableKeys, &waiting)
 	t.made = []string{k.ID}
 	return nil, nil
@@ -118,6 +122,9 @@ func deleteKey(t *txn, c *DeleteKey) (*kms.Error, error) {
 	if refusal == nil {
 		refusal = refuseUndeleted(k)
 	}
+	if refusal == nil {
+		refusal = refuseState(k, kms.PendingReplicaDeletion)
+	}
 	if refusal == nil && (k.DeletionDate != c.DeletionDate || t.meta.Time < c.DeletionDate+deletionGrace) {
 		refusal = &kms.Error{Code: kms.CodeInvalidState, Message: k.ARN() + " is pending deletion."}
 	}
@@ -128,15 +135,12 @@ func deleteKey(t *txn, c *DeleteKey) (*kms.Error, error) {
 	return nil, nil
 }
 
-// destroy drops a key, its materials, aliases, tags and its share of a policy.
+// destroy drops a key, its aliases, tags and its share of a policy, and its materials
+// unless a related key has them, too.
 func (t *txn) destroy(k *Key) {
 	t.drop(tableKeys, k)
-	materials := t.owned(materialsByKey, k.ID)
-	for _, m := range materials {
-		t.drop(tableMaterials, m)
-	}
-	if len(materials) > 0 {
-		t.erase(k.ID)
+	if !t.release(k) {
+		t.destroyMaterials(k.ID)
 	}
 	for _, a := range t.owned(aliasesByKey, k.Account, k.Region, k.ID) {
 		t.drop(tableAliases, a)
@@ -146,6 +150,17 @@ func (t *txn) destroy(k *Key) {
 	}
 	t.dropUsage(k.Region, k.ID)
 	t.recount([][32]byte{k.PolicyHash}, nil, nil)
+}
+
+// destroyMaterials drops the materials of a key id that no key has any more.
+func (t *txn) destroyMaterials(keyID string) {
+	materials := t.owned(materialsByKey, keyID)
+	for _, m := range materials {
+		t.drop(tableMaterials, m)
+	}
+	if len(materials) > 0 {
+		t.erase(keyID)
+	}
 }
 
 // owned returns the records of an owner's index in their order.

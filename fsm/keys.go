@@ -46,6 +46,8 @@ type Key struct {
 	OnDemandStart int64 `cbor:"18,keyasint,omitempty"`
 	// OnDemandCount counts the rotations on demand over the key's life.
 	OnDemandCount uint8 `cbor:"19,keyasint,omitempty"`
+	// Replica tells that a multi-Region key is not the primary of its set.
+	Replica bool `cbor:"26,keyasint,omitempty"`
 }
 
 func (k *Key) appendID(dst []byte) []byte { return appendJoined(dst, k.Region, k.ID) }
@@ -59,7 +61,7 @@ func keyPlaces(rec record) []place {
 	if k.Manager == kms.ManagerCustomer {
 		p.weight = 1
 	}
-	return append([]place{p}, k.duePlaces()...)
+	return append(append([]place{p}, k.relatedPlaces()...), k.duePlaces()...)
 }
 
 // materialPrefix is how many digits of a material's id name it within its key:
@@ -125,6 +127,8 @@ func (c CreateKey) check() error {
 		return errors.New("a key without spec, usage or manager")
 	case k.PolicyHash != sha256.Sum256([]byte(c.Policy)):
 		return errors.New("a key whose policy hash is not its policy's")
+	case k.Replica:
+		return errors.New("a new key that is a replica")
 	case k.scheduled():
 		return errors.New("a new key with a deletion or a rotation")
 	case c.Material == nil:
@@ -169,21 +173,26 @@ func createKey(t *txn, c *CreateKey) (*kms.Error, error) {
 	if refusal := t.checkNewKey(c); refusal != nil {
 		return refusal, nil
 	}
-	if t.state.get(tableKeys, k.Region, k.ID) != nil ||
+	if t.state.get(tableKeys, k.Region, k.ID) != nil || len(t.related(k)) > 0 ||
 		c.Material != nil && t.state.get(tableMaterials, k.ID, c.Material.ID[:materialPrefix]) != nil {
 		t.conflict = true
 		return nil, nil
 	}
-	t.put(tableKeys, k)
 	if c.Material != nil {
 		t.put(tableMaterials, c.Material)
 	}
-	t.recount(nil, [][32]byte{k.PolicyHash}, []string{c.Policy})
-	if len(c.Tags) > 0 {
-		t.put(tableTags, &tagSet{Region: k.Region, KeyID: k.ID, Tags: c.Tags})
+	t.putNewKey(k, c.Policy, c.Tags)
+	return nil, nil
+}
+
+// putNewKey writes a new key with its policy and tags.
+func (t *txn) putNewKey(k *Key, policy string, tags []Tag) {
+	t.put(tableKeys, k)
+	t.recount(nil, [][32]byte{k.PolicyHash}, []string{policy})
+	if len(tags) > 0 {
+		t.put(tableTags, &tagSet{Region: k.Region, KeyID: k.ID, Tags: tags})
 	}
 	t.made = []string{k.ID}
-	return nil, nil
 }
 
 // checkNewKey holds a new key against the quotas.

@@ -23,6 +23,7 @@ const (
 	entitiesByPolicy          // policy ARN/account → the account's identities by kind and lower-case name
 	entitiesByBoundary        // policy ARN/account → the account's identities that it bounds
 	accountsByID              // "" → accounts
+	relatedByID               // id of a multi-Region key → the keys of its set by Region
 	indexCount
 )
 

@@ -159,5 +159,7 @@ var commands = func() *registry {
 	register(r, TypeCloseAccount, 1, closeAccount)
 	register(r, TypePutKeyPolicy, 1, putKeyPolicy)
 	register(r, TypeRecordCredentials, 1, recordCredentials)
+	register(r, TypeReplicateKey, 1, replicateKey)
+	register(r, TypeUpdatePrimaryRegion, 1, updatePrimaryRegion)
 	return r
 }()

@@ -69,6 +69,8 @@ func (t *txn) rotatingKey(account, region, id string) (*Key, *kms.Error) {
 		refusal = &kms.Error{Code: kms.CodeDisabled, Message: k.ARN() + " is disabled."}
 	case k.Spec != kms.SymmetricDefault:
 		refusal = &kms.Error{Code: kms.CodeUnsupportedOperation}
+	case k.Replica:
+		refusal = &kms.Error{Code: kms.CodeUnsupportedOperation, Message: k.ARN() + " is a multi-region replica key."}
 	}
 	return k, refusal
 }
@@ -106,7 +108,8 @@ func rotateKeyOnDemand(t *txn, c *RotateKeyOnDemand) (*kms.Error, error) {
 	return nil, nil
 }
 
-// RotateKey gives a key new material, which encrypts from then on. Due is the date
+// RotateKey gives a key, and all that are related to it, new material, which encrypts
+// from then on. Due is the date
 // that the leader acted on: the key's NextRotation or OnDemandStart. It is refused
 // when that is not the key's due rotation any more, so that none is carried out
 // twice; and an automatic one before its date.
@@ -157,6 +160,13 @@ func rotateKey(t *txn, c *RotateKey) (*kms.Error, error) {
 	rotated.advance(c.Type, t.meta.Time)
 	t.put(tableMaterials, &m)
 	t.put(tableKeys, &rotated)
+	for _, other := range t.related(k) {
+		if other.Region != k.Region {
+			changed := *other
+			changed.CurrentMaterial = m.ID
+			t.put(tableKeys, &changed)
+		}
+	}
 	return nil, nil
 }
 
