@@ -82,6 +82,8 @@ func (c *conditions) ofKey(name string) []string {
 		return []string{string(k.Origin)}
 	case "multiregion":
 		return []string{strconv.FormatBool(k.MultiRegion)}
+	case "multiregionkeytype":
+		return multiRegionType(k)
 	case "requestalias":
 		if c.rule != nil && c.rule.aliases && !c.r.row.onAlias {
 			return present(c.key.Alias)
@@ -96,6 +98,17 @@ func (c *conditions) ofKey(name string) []string {
 		}
 	}
 	return nil
+}
+
+// multiRegionType is kms:MultiRegionKeyType; keys of a single Region have none.
+func multiRegionType(k *fsm.Key) []string {
+	switch {
+	case !k.MultiRegion:
+		return nil
+	case k.Replica:
+		return []string{"REPLICA"}
+	}
+	return []string{"PRIMARY"}
 }
 
 // maxConditionAliases is how many aliases a key may have for conditions on

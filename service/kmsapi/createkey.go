@@ -115,8 +115,6 @@ func checkServed(in *wire.CreateKeyRequest) error {
 		return unsupported("KeySpec SM2 is not supported in this region")
 	case origin(in) != string(kms.OriginKMS):
 		return unsupported("This version of kmsd does not create keys of Origin " + in.Origin + ".")
-	case isTrue(in.MultiRegion):
-		return unsupported("This version of kmsd does not create multi-Region keys.")
 	}
 	return nil
 }

@@ -66,9 +66,13 @@ func scheduleKeyDeletion(_ context.Context, r *service.Request, in *wire.Schedul
 	waiting := *r.Keys[0].Key
 	waiting.State, waiting.PendingWindow = kms.PendingDeletion, uint16(window(in))
 	waiting.DeletionDate = max(r.Now, r.View.Time()) + int64(waiting.PendingWindow)*dayMillis
-	return fsm.ScheduleKeyDeletion{
+	args := fsm.ScheduleKeyDeletion{
 		Account: waiting.Account, Region: waiting.Region, KeyID: waiting.ID, Window: waiting.PendingWindow, DeletionDate: waiting.DeletionDate,
-	}, answerSchedule(r, &waiting), nil
+	}
+	if !waiting.Replica && len(r.View.Related(&waiting)) > 1 {
+		waiting.State, waiting.DeletionDate = kms.PendingReplicaDeletion, 0
+	}
+	return args, answerSchedule(r, &waiting), nil
 }
 
 // answerSchedule answers with a key that waits for its deletion, and shows the

@@ -16,9 +16,9 @@ import (
 
 func (a *api) createKey(ctx context.Context, r *service.Request, in *wire.CreateKeyRequest) (fsm.Args, *wire.CreateKeyResponse, error) {
 	key := fsm.Key{
-		Account: r.Principal.Account, Region: r.Region, ID: service.NewUUID(), Created: r.Now, Description: text(in.Description),
+		Account: r.Principal.Account, Region: r.Region, ID: newKeyID(in), Created: r.Now, Description: text(in.Description),
 		Spec: kms.KeySpec(keySpec(in)), Usage: keyUsage(in), Origin: kms.OriginKMS, Manager: kms.ManagerCustomer,
-		State: kms.Enabled,
+		State: kms.Enabled, MultiRegion: isTrue(in.MultiRegion),
 	}
 	policy, err := firstPolicy(r, &key, in)
 	if err != nil {
@@ -31,10 +31,17 @@ func (a *api) createKey(ctx context.Context, r *service.Request, in *wire.Create
 		return nil, nil, err
 	}
 	key.ID, key.CurrentMaterial = material.KeyID, material.ID // an earlier attempt's, if that made it
-	metadata := keyMetadata(&key)
+	metadata := keyMetadata(r.View, &key)
 	r.Record.ResponseElements.Object("keyMetadata", func(p *audit.Params) { recordMetadata(p, metadata) })
 	r.Record.Resources = []audit.Resource{{Account: key.Account, ARN: key.ARN()}}
 	return fsm.CreateKey{Key: key, Material: material, Policy: policy, Tags: tags(in.Tags)}, &wire.CreateKeyResponse{KeyMetadata: metadata}, nil
+}
+
+func newKeyID(in *wire.CreateKeyRequest) string {
+	if isTrue(in.MultiRegion) {
+		return newMultiRegionID()
+	}
+	return service.NewUUID()
 }
 
 // firstPolicy is a new key's policy: the caller's, or the default one.
@@ -54,19 +61,19 @@ func createdKey(r *service.Request, once *fsm.Once) (*wire.CreateKeyResponse, er
 	if !ok {
 		return nil, kms.ErrOutcomeUnknown
 	}
-	metadata := keyMetadata(key)
+	metadata := keyMetadata(r.View, key)
 	r.Record.ResponseElements.Object("keyMetadata", func(p *audit.Params) { recordMetadata(p, metadata) })
 	r.Record.Resources = []audit.Resource{{Account: key.Account, ARN: key.ARN()}}
 	return &wire.CreateKeyResponse{KeyMetadata: metadata}, nil
 }
 
 func describeKey(_ context.Context, r *service.Request, _ *wire.DescribeKeyRequest) (*wire.DescribeKeyResponse, error) {
-	return &wire.DescribeKeyResponse{KeyMetadata: keyMetadata(r.Keys[0].Key)}, nil
+	return &wire.DescribeKeyResponse{KeyMetadata: keyMetadata(r.View, r.Keys[0].Key)}, nil
 }
 
 // keyMetadata renders a key (AWS: KeyMetadata). The members' presence follows
 // from the key's type and state.
-func keyMetadata(k *fsm.Key) *wire.KeyMetadata {
+func keyMetadata(v *fsm.View, k *fsm.Key) *wire.KeyMetadata {
 	can := algorithmsOf(k)
 	m := &wire.KeyMetadata{
 		AWSAccountId: &k.Account, KeyId: k.ID, Arn: new(k.ARN()), CreationDate: new(time.UnixMilli(k.Created).UTC()),
@@ -74,6 +81,7 @@ func keyMetadata(k *fsm.Key) *wire.KeyMetadata {
 		Origin: string(k.Origin), KeyManager: string(k.Manager), CustomerMasterKeySpec: string(k.Spec), KeySpec: string(k.Spec),
 		EncryptionAlgorithms: can.encryption, SigningAlgorithms: can.signing, KeyAgreementAlgorithms: can.keyAgreement,
 		MacAlgorithms: can.mac, EncapsulationAlgorithms: can.encapsulation, MultiRegion: &k.MultiRegion,
+		MultiRegionConfiguration: multiRegion(v, k),
 	}
 	if k.Spec == kms.SymmetricDefault && k.CurrentMaterial != "" {
 		m.CurrentKeyMaterialId = &k.CurrentMaterial
@@ -114,6 +122,7 @@ func recordMetadata(p *audit.Params, m *wire.KeyMetadata) {
 		}
 	}
 	p.Bool("multiRegion", *m.MultiRegion)
+	recordMultiRegion(p, m.MultiRegionConfiguration)
 	p.OptString("currentKeyMaterialId", m.CurrentKeyMaterialId)
 }
 

@@ -1,6 +1,7 @@
 package kmsapi
 
 import (
+	"cmp"
 	"context"
 	"math"
 	"strconv"
@@ -102,7 +103,7 @@ func checkRotates(key *service.Key, origins ...kms.Origin) error {
 // setRotation is EnableKeyRotation, and with the period 0 DisableKeyRotation.
 func setRotation(r *service.Request, days int) (fsm.Args, *service.None, error) {
 	key := &r.Keys[0]
-	if err := checkRotates(key, kms.OriginKMS); err != nil {
+	if err := cmp.Or(checkRotates(key, kms.OriginKMS), refuseReplica(key.Key)); err != nil {
 		return nil, nil, err
 	}
 	r.Record.ResponseElements.String("keyId", key.ARN)
@@ -120,13 +121,14 @@ func getKeyRotationStatus(_ context.Context, r *service.Request, _ *wire.GetKeyR
 	if key.State == kms.PendingDeletion || key.State == kms.PendingReplicaDeletion {
 		return out, nil
 	}
-	if key.RotationPeriod != 0 {
+	primary := r.View.Primary(key.Key)
+	if primary.RotationPeriod != 0 {
 		out.KeyRotationEnabled = new(true)
-		out.RotationPeriodInDays = new(int(key.RotationPeriod))
-		out.NextRotationDate = new(time.UnixMilli(key.NextRotation).UTC())
+		out.RotationPeriodInDays = new(int(primary.RotationPeriod))
+		out.NextRotationDate = new(time.UnixMilli(primary.NextRotation).UTC())
 	}
-	if key.OnDemandStart != 0 {
-		out.OnDemandRotationStartDate = new(time.UnixMilli(key.OnDemandStart).UTC())
+	if primary.OnDemandStart != 0 {
+		out.OnDemandRotationStartDate = new(time.UnixMilli(primary.OnDemandStart).UTC())
 	}
 	return out, nil
 }
@@ -135,7 +137,7 @@ func getKeyRotationStatus(_ context.Context, r *service.Request, _ *wire.GetKeyR
 // answer: the leader then makes the material.
 func rotateKeyOnDemand(_ context.Context, r *service.Request, _ *wire.RotateKeyOnDemandRequest) (fsm.Args, *wire.RotateKeyOnDemandResponse, error) {
 	key := &r.Keys[0]
-	if err := checkRotates(key, kms.OriginKMS, kms.OriginExternal); err != nil {
+	if err := cmp.Or(checkRotates(key, kms.OriginKMS, kms.OriginExternal), refuseReplica(key.Key)); err != nil {
 		return nil, nil, err
 	}
 	if key.Origin == kms.OriginExternal {
