@@ -86,7 +86,7 @@ const (
 	noStores  = "there are no custom key stores"
 	noGrants  = "there are no grants"
 	noImport  = "there is no imported key material"
-	noRegions = "there are no multi-Region keys"
+	noRegions = "no operation replicates keys"
 )
 
 // Every operation of AWS KMS has a row or a reason to have none.

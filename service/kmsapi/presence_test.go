@@ -79,7 +79,7 @@ var neverPresent = map[string]string{
 	"kms:ExpirationModel": noImport, "kms:ValidTo": noImport, "kms:WrappingAlgorithm": noImport, "kms:WrappingKeySpec": noImport,
 	"kms:GrantConstraintType": noGrants, "kms:GrantConstraintSourceArn": noGrants, "kms:GrantIsForAWSResource": noGrants, "kms:GrantOperations": noGrants, "kms:GranteePrincipal": noGrants,
 	"kms:GranteeServicePrincipal": noGrants, "kms:RetiringPrincipal": noGrants, "kms:RetiringServicePrincipal": noGrants,
-	"kms:MultiRegionKeyType": noRegions, "kms:PrimaryRegion": noRegions, "kms:ReplicaRegion": noRegions,
+	"kms:MultiRegionKeyType": "the keys of the cases are of one Region", "kms:PrimaryRegion": noRegions, "kms:ReplicaRegion": noRegions,
 	"kms:RecipientAttestation:ImageSha384": noAttestation, "kms:RecipientAttestation:PCR0": noAttestation, "kms:RecipientAttestation:PCR31": noAttestation,
 	"kms:ViaService": "no AWS service calls",
 }
