@@ -134,7 +134,7 @@ func (f *signatureFile) verify(t *testing.T, p *planted, key string, v *signatur
 	}
 	for kind, message := range f.forms(t, p, key, v.Msg) {
 		if len(message) == 0 || len(message) > maxMessage {
-			continue // as a KMS message this does not exist: the model's constraints refuse it
+			continue // the model's constraints refuse it
 		}
 		asked = true
 		a := p.Call(t, testkit.Root, "Verify", obj{"KeyId": key, "Message": b64(message), "MessageType": kind, "Signature": b64(v.Sig), "SigningAlgorithm": f.algorithm})
@@ -232,9 +232,9 @@ type oaepVector struct {
 	Result         string
 }
 
-// Vectors with a label are refused: KMS has none. RSA_2048, RSA_3072 and RSA_4096 keys have
-// two primes ("three primes"), and OAEP one hash for both of its uses, SHA-1 or SHA-256
-// ("other parameters", among which are other moduli).
+// Vectors with a label are refused: KMS has none. Some cannot be asked, and are counted
+// apart: "three primes" are keys of more primes than KMS keys have; "other parameters" are
+// other moduli, other hash functions, and two different ones.
 func TestWycheproofDecrypt(t *testing.T) {
 	t.Parallel()
 	for file, want := range map[string]map[string]int{
