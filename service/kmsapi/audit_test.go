@@ -283,6 +283,7 @@ func TestRecordsHoldNoSecrets(t *testing.T) {
 	}
 	pair := s.Must(t, "GenerateDataKeyPair", obj{"KeyId": key, "KeyPairSpec": "ECC_NIST_P256"})
 	secrets["private key of a pair"], secrets["sealed private key"] = unb64(t, pair["PrivateKeyPlaintext"]), unb64(t, pair["PrivateKeyCiphertextBlob"])
+	secrets["scalar of a pair"] = secrets["private key of a pair"][36:68] // behind the head that all P-256 keys share (RFC 5915, RFC 5208)
 	for name, secret := range shareSecrets(t, s) {
 		secrets[name] = secret
 	}
