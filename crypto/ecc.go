@@ -70,12 +70,18 @@ func (s eccScheme) openPrivate(secret []byte) (privateKey, error) {
 		wipeECC(key)
 		return nil, ErrPrivateKey
 	}
+	// Parsed anew: a pointer into the private key would keep that in memory.
+	pub, err := ecdsa.ParseUncompressedPublicKey(s.curve, point)
+	if err != nil {
+		wipeECC(key)
+		return nil, ErrPrivateKey
+	}
 	agreement, err := key.ECDH()
 	if err != nil {
 		wipeECC(key)
 		return nil, ErrPrivateKey
 	}
-	return eccPrivate{s, key, agreement, eccPublic{&key.PublicKey, s.spki.join(point)}}, nil
+	return eccPrivate{s, key, agreement, eccPublic{pub, s.spki.join(point)}}, nil
 }
 
 func (s eccScheme) openPublic(der []byte) (publicKey, error) {
