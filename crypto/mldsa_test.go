@@ -17,11 +17,15 @@ import (
 	"github.com/kmsd/kmsd/kms"
 )
 
-// mu is FIPS 204, algorithm 7, line 6, with an empty context: SHAKE256(SHAKE256(pk, 64) ‖
-// 0 ‖ 0 ‖ message, 64).
+// mu is FIPS 204, algorithm 7, line 6, of algorithm 2's M' with an empty context:
+// SHAKE256(SHAKE256(pk, 64) ‖ 0 ‖ 0 ‖ message, 64).
 func mu(public, message []byte) []byte {
-	tr := sha3.SumSHAKE256(public, 64)
-	return sha3.SumSHAKE256(append(append(tr, 0, 0), message...), 64)
+	return internalMu(public, append([]byte{0, 0}, message...))
+}
+
+// internalMu is line 6 of algorithm 7 itself, with M'.
+func internalMu(public, message []byte) []byte {
+	return sha3.SumSHAKE256(append(sha3.SumSHAKE256(public, 64), message...), 64)
 }
 
 // mldsaPeers are circl's implementations, of other authors.
