@@ -70,6 +70,7 @@ type Request struct {
 	// Room for Record.Resources and quotas without an allocation.
 	resources [maxKeys]audit.Resource
 	counted   [maxKeys]Quota
+	slow      bool // found by quotas
 }
 
 // Target is what conditions know of the identity that a call of IAM is on (AWS IAM:

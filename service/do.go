@@ -122,7 +122,7 @@ func (s *Service) admit(ctx context.Context, r *Request, in any) error {
 		s.metrics.throttled.WithLabelValues(string(used)).Inc()
 		return err
 	}
-	pool := s.pools.of(r, quotas)
+	pool := s.pools.of(r)
 	if pool.try() {
 		r.pool = pool
 		return nil
