@@ -18,14 +18,14 @@ import (
 // opensslCommands are the commands that make a private key of a spec; those of the others
 // are random bytes.
 var opensslCommands = map[kms.KeySpec]string{
-	kms.RSA2048:             "genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -outform DER",
-	kms.RSA3072:             "genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:3072 -outform DER",
-	kms.RSA4096:             "genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:4096 -outform DER",
-	kms.ECCNistP256:         "genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -outform DER",
-	kms.ECCNistP384:         "genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-384 -outform DER",
-	kms.ECCNistP521:         "genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-521 -outform DER",
-	kms.ECCSecgP256K1:       "genpkey -algorithm EC -pkeyopt ec_paramgen_curve:secp256k1 -outform DER",
-	kms.ECCNistEdwards25519: "genpkey -algorithm ED25519 -outform DER",
+	kms.RSA2048:             "genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048",
+	kms.RSA3072:             "genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:3072",
+	kms.RSA4096:             "genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:4096",
+	kms.ECCNistP256:         "genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256",
+	kms.ECCNistP384:         "genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-384",
+	kms.ECCNistP521:         "genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-521",
+	kms.ECCSecgP256K1:       "genpkey -algorithm EC -pkeyopt ec_paramgen_curve:secp256k1",
+	kms.ECCNistEdwards25519: "genpkey -algorithm ED25519",
 	kms.SymmetricDefault:    "rand 32",
 	kms.HMAC224:             "rand 28",
 	kms.HMAC256:             "rand 32",
@@ -44,6 +44,9 @@ func TestOpenSSLWraps(t *testing.T) {
 		}
 		for spec, command := range opensslCommands {
 			material := openssl(t, nil, strings.Fields(command)...)
+			if strings.HasPrefix(command, "genpkey") {
+				material = openssl(t, material, "pkcs8", "-topk8", "-outform", "DER", "-nocrypt")
+			}
 			for _, alg := range []kms.WrappingAlgorithm{kms.WrapOAEPSHA1, kms.WrapOAEPSHA256, kms.WrapAESSHA1, kms.WrapAESSHA256} {
 				if direct := alg == kms.WrapOAEPSHA1 || alg == kms.WrapOAEPSHA256; direct &&
 					(strings.HasPrefix(string(spec), "RSA_") || spec == kms.ECCNistP521 && wrapping == kms.RSA2048) {
