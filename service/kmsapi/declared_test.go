@@ -34,6 +34,7 @@ var neverOccur = []struct{ code, operations, why string }{
 	{"KMSInternalException", "Encapsulate Verify", "it opens no secret, and nothing else of it can fail but by a defect"},
 	{"InvalidKeyUsageException", "GetPublicKey", "keys of every usage have a public key, and those that have none answer UnsupportedOperationException"},
 	{"DisabledException", "GetPublicKey", "it works for disabled keys"},
+	{"KMSInternalException", "GetParametersForImport", "it opens no secret, and nothing else of it can fail but by a defect"},
 	// AWS: "Key states of AWS KMS keys" has a tick in every column.
 	{"KMSInvalidStateException", "DeleteAlias GetKeyPolicy GetKeyRotationStatus ListKeyPolicies ListKeyRotations PutKeyPolicy", "they work in every state"},
 }

@@ -191,3 +191,32 @@ func TestImportRefuses(t *testing.T) {
 			outcome{"UnsupportedOperationException", "ImportType, KeyMaterialId and KeyMaterialDescription are valid only for symmetric encryption keys."})
 	}
 }
+
+// Keys whose material kmsd made, and names that are none.
+func TestImportOtherKeys(t *testing.T) {
+	t.Parallel()
+	s := testkit.Start(t)
+	key := s.NewKey(t)
+	for op, body := range map[string]obj{
+		"GetParametersForImport":    {"WrappingAlgorithm": "RSAES_OAEP_SHA_256", "WrappingKeySpec": "RSA_2048"},
+		"ImportKeyMaterial":         {"ImportToken": "AAAA", "EncryptedKeyMaterial": "AAAA", "ExpirationModel": "KEY_MATERIAL_DOES_NOT_EXPIRE"},
+		"DeleteImportedKeyMaterial": {},
+	} {
+		wantOutcome(t, s.Call(t, testkit.Root, op, with(body, obj{"KeyId": "arn:x"})), outcome{"InvalidArnException", "Invalid arn arn:x"})
+		wantOutcome(t, s.Call(t, testkit.Root, op, with(body, obj{"KeyId": key})),
+			outcome{"UnsupportedOperationException", testkit.ARN(key) + " origin is AWS_KMS which is not valid for this operation."})
+	}
+}
+
+// No node uses material whose time is over, also before the leader has deleted it.
+func TestImportExpiresAtUse(t *testing.T) {
+	t.Parallel()
+	s := testkit.Start(t)
+	key := newImportKey(t, s, "SYMMETRIC_DEFAULT", "ENCRYPT_DECRYPT")
+	body := wrapped(t, s, key, "RSAES_OAEP_SHA_256", "RSA_2048", make([]byte, 32))
+	s.Must(t, "ImportKeyMaterial", with(body, obj{"ExpirationModel": "KEY_MATERIAL_EXPIRES", "ValidTo": s.Now().Add(time.Minute).Unix()}))
+	encrypt := obj{"KeyId": key, "Plaintext": "AA=="}
+	wantOutcome(t, s.Call(t, testkit.Root, "Encrypt", encrypt), success)
+	s.Advance(time.Minute)
+	wantOutcome(t, s.Call(t, testkit.Root, "Encrypt", encrypt), outcome{"KMSInvalidStateException", testkit.ARN(key) + " is pending import."})
+}
