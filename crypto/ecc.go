@@ -17,13 +17,14 @@ import (
 type eccScheme struct {
 	curve elliptic.Curve
 	ecdh  ecdh.Curve
+	oid   asn1.ObjectIdentifier
 	spki  fixedDER
 }
 
 func newECCScheme(curve elliptic.Curve, dh ecdh.Curve, oid asn1.ObjectIdentifier) eccScheme {
 	const form = 1 // the byte that says "uncompressed"
 	field := (curve.Params().BitSize + 7) / 8
-	return eccScheme{curve: curve, ecdh: dh, spki: spkiOf(namedCurve(oid), form+2*field)}
+	return eccScheme{curve: curve, ecdh: dh, oid: oid, spki: spkiOf(namedCurve(oid), form+2*field)}
 }
 
 var (

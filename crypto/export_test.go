@@ -2,6 +2,7 @@ package crypto
 
 import (
 	"bytes"
+	"crypto/aes"
 	"crypto/mlkem"
 	"encoding/binary"
 	"math/big"
@@ -132,4 +133,13 @@ func SignEd25519ph(k *PrivateKey, prehashed []byte) ([]byte, error) {
 // Encapsulate512 is Encapsulate with the randomness m.
 func Encapsulate512(k *PublicKey, m []byte) (secret, ciphertext []byte) {
 	return k.key.(mlkemPublic).key.(encapsulationKey512).encapsulate(m)
+}
+
+// UnwrapKWP unwraps under an AES key of any size.
+func UnwrapKWP(key, wrapped []byte) ([]byte, error) {
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		panic(err)
+	}
+	return unwrapKWP(block, wrapped)
 }

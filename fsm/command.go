@@ -58,6 +58,11 @@ const (
 	TypeCloseAccount        Type = 42
 	TypePutKeyPolicy        Type = 43
 	TypeRecordCredentials   Type = 44
+
+	TypeImportKeyMaterial         Type = 50
+	TypeDeleteImportedKeyMaterial Type = 51
+	TypeDeleteExpiredKeyMaterial  Type = 52
+	TypeRotateImportedKey         Type = 53
 )
 
 const (

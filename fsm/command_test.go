@@ -56,6 +56,10 @@ var goldens = append(iamGoldens, []fsm.Args{
 	recordUsage(used(1, "Encrypt", start+1234, "16bb9d62-9a5d-4a1b-8e1f-0123456789ab"), used(2, "ReEncrypt", start, "event")),
 	fsm.SetConfig{KeysPerRegion: ptr[uint32](1000), AliasesPerKey: ptr[uint32](20), Throttle: throttle()},
 	recordCredentials(signed("AKIAUSER", "kms", region, start+1234), signed("AROAEXAMPLE0000000001", "sts", "eu-west-1", start)),
+	importMaterial(1, 1, true, start+30*day, "described"),
+	deleteMaterial(1, 1),
+	expireMaterial(1, 1, start+30*day),
+	rotateImported(1, 1, start),
 }...)
 
 // moreGoldens are more values of commands, by the suffixes of their files: fields

@@ -78,7 +78,7 @@ func cancelKeyDeletion(t *txn, c *CancelKeyDeletion) (*kms.Error, error) {
 	}
 	kept := *k
 	kept.State, kept.DeletionDate, kept.PendingWindow = kms.Disabled, 0, 0
-	if kept.CurrentMaterial == "" {
+	if kept.CurrentMaterial == "" || kept.Incomplete {
 		kept.State = kms.PendingImport
 	}
 	t.put(tableKeys, &kept)

@@ -17,6 +17,7 @@ const (
 	materialsByKey            // key id → materials by Seq
 	deletionsByDate           // "" → keys by DeletionDate, Region and id
 	rotationsByDate           // "" → keys by the date of their next rotation, Region and id
+	expiriesByDate            // "" → keys by the date when their next material expires, Region and id
 	identitiesByName          // account/kind → identities by lower-case name
 	membersByGroup            // group id → users by lower-case name
 	managedByName             // account → managed policies by lower-case name

@@ -159,5 +159,9 @@ var commands = func() *registry {
 	register(r, TypeCloseAccount, 1, closeAccount)
 	register(r, TypePutKeyPolicy, 1, putKeyPolicy)
 	register(r, TypeRecordCredentials, 1, recordCredentials)
+	register(r, TypeImportKeyMaterial, 1, importKeyMaterial)
+	register(r, TypeDeleteImportedKeyMaterial, 1, deleteImportedKeyMaterial)
+	register(r, TypeDeleteExpiredKeyMaterial, 1, deleteExpiredKeyMaterial)
+	register(r, TypeRotateImportedKey, 1, rotateImportedKey)
 	return r
 }()

@@ -214,7 +214,11 @@ func (s *Service) checkKey(r *Request, i int, in any) error {
 	if !own {
 		r.recordKey(key)
 	}
-	if err := rule.states.check(key.State, key.ARN); err != nil {
+	if rule.origin != "" && key.Origin != rule.origin {
+		return &kms.Error{Code: kms.CodeUnsupportedOperation,
+			Message: key.ARN + " origin is " + string(key.Origin) + " which is not valid for this operation."}
+	}
+	if err := rule.states.check(r.state(key), key.ARN); err != nil {
 		return err
 	}
 	if rule.usage != "" && key.Usage != rule.usage {
@@ -222,6 +226,18 @@ func (s *Service) checkKey(r *Request, i int, in any) error {
 			Message: key.ARN + " key usage is " + string(key.Usage) + " which is not valid for " + r.Operation + "."}
 	}
 	return nil
+}
+
+// state is the key's state, except that a key whose imported material has expired waits
+// for its import already: the leader may be late in saying so.
+func (r *Request) state(key *Key) kms.KeyState {
+	switch key.State {
+	case kms.Enabled, kms.Updating:
+		if key.ImportExpired(max(r.Now, r.View.Time())) {
+			return kms.PendingImport
+		}
+	}
+	return key.State
 }
 
 // recordKey makes the record show the key. The caller's own keys stand in the

@@ -117,6 +117,8 @@ type KeyRule[In any] struct {
 	// Usage is the key usage that the operation needs, "" for any. An operation that
 	// needs one uses the key: its success is the key's last use (GetKeyLastUsage).
 	Usage kms.KeyUsage
+	// Origin is the origin that the key must have, whatever its state; "" for any.
+	Origin kms.Origin
 	// States are the key states in which the operation works.
 	States States
 	// DaysUnused tells that Action has the condition key
@@ -174,6 +176,7 @@ type keyRule struct {
 	crossAccount bool
 	daysUnused   bool
 	usage        kms.KeyUsage
+	origin       kms.Origin
 	states       States
 	conditions   func(in any) func(key string) []string
 }
@@ -287,7 +290,7 @@ func (k KeyRule[In]) erase(identity string) keyRule {
 	rule := keyRule{
 		id:         func(in any) string { return call(k.ID, in) },
 		conditions: eraseConditions(k.Conditions),
-		optional:   k.Optional, aliases: k.Aliases, action: cmp.Or(k.Action, identity), listed: k.Action == "", crossAccount: k.CrossAccount, daysUnused: k.DaysUnused, usage: k.Usage, states: k.States,
+		optional:   k.Optional, aliases: k.Aliases, action: cmp.Or(k.Action, identity), listed: k.Action == "", crossAccount: k.CrossAccount, daysUnused: k.DaysUnused, usage: k.Usage, origin: k.Origin, states: k.States,
 	}
 	if k.Blob != nil {
 		rule.blob = func(in any) []byte { return k.Blob(in.(*In)) }

@@ -33,6 +33,12 @@ const (
 	Schedulable = inEnabled | inUpdating | inPendingImport | inUnavailable
 	// Rotatable is for RotateKeyOnDemand.
 	Rotatable = inEnabled | inUpdating | inUnavailable
+	// Importing is for ImportKeyMaterial.
+	Importing = Complete
+	// Importable is for GetParametersForImport.
+	Importable = Importing &^ inUpdating
+	// Erasable is for DeleteImportedKeyMaterial.
+	Erasable = AnyState &^ (inCreating | inUpdating)
 	// Switchable is for EnableKey and DisableKey.
 	Switchable = inEnabled | inDisabled | inUnavailable
 )

@@ -186,9 +186,9 @@ var refusalCases = []recordCase{
 	{op: "CreateAlias", body: `{"AliasName":"alias/aws/x","TargetKeyId":"$ID"}`, request: `{"aliasName":"alias/aws/x","targetKeyId":"$ID"}`, errorCode: "NotAuthorizedException"},
 	{op: "DisableKey", body: `{"KeyId":"$ARN"}`, caller: testkit.OtherKey, request: `{"keyId":"$ARN"}`,
 		errorCode: "AccessDenied", errorMessage: "User: arn:aws:iam::444455556666:root is not authorized to perform: kms:DisableKey on resource: $ARN" + threeReasons},
-	{op: "CreateKey", body: `{"Origin":"EXTERNAL"}`, res: `[]`,
-		request:   `{"origin":"EXTERNAL","bypassPolicyLockoutSafetyCheck":false,"customerMasterKeySpec":"SYMMETRIC_DEFAULT","keySpec":"SYMMETRIC_DEFAULT","keyUsage":"ENCRYPT_DECRYPT"}`,
-		errorCode: "UnsupportedOperationException", errorMessage: "This version of kmsd does not create keys of Origin EXTERNAL."},
+	{op: "CreateKey", body: `{"Origin":"EXTERNAL","KeySpec":"ML_DSA_44","KeyUsage":"SIGN_VERIFY"}`, res: `[]`,
+		request:   `{"origin":"EXTERNAL","bypassPolicyLockoutSafetyCheck":false,"customerMasterKeySpec":"ML_DSA_44","keySpec":"ML_DSA_44","keyUsage":"SIGN_VERIFY"}`,
+		errorCode: "UnsupportedOperationException", errorMessage: "KeySpec ML_DSA_44 is not supported for keys of Origin EXTERNAL."},
 }
 
 func TestRecords(t *testing.T) {

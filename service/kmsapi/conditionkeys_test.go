@@ -120,6 +120,10 @@ var conditionCases = slices.Concat([]conditionCase{
 	ofContext("ReEncrypt", "kms:ReEncryptFrom", rePair, reNone), ofAlias("ReEncrypt", "kms:ReEncryptFrom", "alias/app", rePair, reNone),
 	ofAlias("ReEncrypt", "kms:ReEncryptTo", "alias/second", rePair, reNone),
 	[]conditionCase{
+		{key: "kms:ExpirationModel", op: "ImportKeyMaterial", body: toImport, value: "KEY_MATERIAL_EXPIRES", other: "KEY_MATERIAL_DOES_NOT_EXPIRE", result: "ExpiredImportTokenException"},
+		{key: "kms:ValidTo", op: "ImportKeyMaterial", body: toImport, operator: "NumericEquals", value: "1800000000", other: "1800000001", result: "ExpiredImportTokenException"},
+		{key: "kms:WrappingAlgorithm", op: "GetParametersForImport", body: toWrap, value: "RSAES_OAEP_SHA_256", other: "RSAES_OAEP_SHA_1"},
+		{key: "kms:WrappingKeySpec", op: "GetParametersForImport", body: toWrap, value: "RSA_2048", other: "RSA_4096"},
 		{key: "kms:KeyAgreementAlgorithm", op: "DeriveSharedSecret", body: deriveID, value: "ECDH", other: "ecdh"},
 		{key: "kms:MacAlgorithm", op: "GenerateMac", body: macID, value: "HMAC_SHA_256", other: "HMAC_SHA_512"},
 		{key: "kms:MacAlgorithm", op: "VerifyMac", body: verifyMacID, value: "HMAC_SHA_256", other: "HMAC_SHA_512"},

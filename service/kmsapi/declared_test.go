@@ -34,6 +34,7 @@ var neverOccur = []struct{ code, operations, why string }{
 	{"KMSInternalException", "Encapsulate Verify", "it opens no secret, and nothing else of it can fail but by a defect"},
 	{"InvalidKeyUsageException", "GetPublicKey", "keys of every usage have a public key, and those that have none answer UnsupportedOperationException"},
 	{"DisabledException", "GetPublicKey", "it works for disabled keys"},
+	{"KMSInternalException", "GetParametersForImport", "it opens no secret, and nothing else of it can fail but by a defect"},
 	// AWS: "Key states of AWS KMS keys" has a tick in every column.
 	{"KMSInvalidStateException", "DeleteAlias GetKeyPolicy GetKeyRotationStatus ListKeyPolicies ListKeyRotations PutKeyPolicy", "they work in every state"},
 }
@@ -86,6 +87,7 @@ func TestNeverOccur(t *testing.T) {
 var writeCases = map[string]string{
 	"CancelKeyDeletion": `{"KeyId":"$PENDING"}`, "CreateAlias": `{"AliasName":"alias/new","TargetKeyId":"$KEY"}`, "CreateKey": `{}`,
 	"DeleteAlias": `{"AliasName":"alias/it"}`, "DisableKey": `{"KeyId":"$KEY"}`, "DisableKeyRotation": `{"KeyId":"$KEY"}`,
+	"DeleteImportedKeyMaterial": `{"KeyId":"$KEY"}`, "ImportKeyMaterial": "by kind",
 	"EnableKey": `{"KeyId":"$KEY"}`, "EnableKeyRotation": `{"KeyId":"$KEY"}`, "PutKeyPolicy": `{"KeyId":"$KEY","Policy":"$POLICY"}`,
 	"RotateKeyOnDemand": `{"KeyId":"$KEY"}`, "ScheduleKeyDeletion": `{"KeyId":"$KEY"}`, "TagResource": `{"KeyId":"$KEY","Tags":[{"TagKey":"a","TagValue":"b"}]}`,
 	"UntagResource": `{"KeyId":"$KEY","TagKeys":["made"]}`, "UpdateAlias": `{"AliasName":"alias/it","TargetKeyId":"$KEY"}`,
@@ -107,6 +109,9 @@ func TestUnknownOutcomes(t *testing.T) {
 			s.NewAlias(t, "alias/it", key)
 			s.Must(t, "ScheduleKeyDeletion", obj{"KeyId": ending})
 			body := fill(writeCases[row.name], "$KEY", key, "$PENDING", ending, "$POLICY", strings.ReplaceAll(rootPolicy, `"`, `\"`))
+			if kinds[row.name] != "" {
+				_, body = exampleOf(t, s, row.name)
+			}
 			before := s.Prune(t)
 			s.Fault = func(fsm.Command) error { return kms.ErrOutcomeUnknown }
 			wantOutcome(t, s.Call(t, testkit.Root, row.name, body), outcome{"KMSInternalException", "The outcome of this request is unknown."})

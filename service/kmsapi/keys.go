@@ -25,16 +25,29 @@ func (a *api) createKey(ctx context.Context, r *service.Request, in *wire.Create
 		return nil, nil, err
 	}
 	key.PolicyHash = sha256.Sum256([]byte(policy))
-	id, spec, now := key.ID, key.Spec, r.Now
-	material, err := making(ctx, r, spec, func() (*fsm.Material, error) { return a.newMaterial(id, spec, now) })
+	material, err := a.firstMaterial(ctx, r, &key, kms.Origin(origin(in)))
 	if err != nil {
 		return nil, nil, err
 	}
-	key.ID, key.CurrentMaterial = material.KeyID, material.ID // an earlier attempt's, if that made it
 	metadata := keyMetadata(&key)
 	r.Record.ResponseElements.Object("keyMetadata", func(p *audit.Params) { recordMetadata(p, metadata) })
 	r.Record.Resources = []audit.Resource{{Account: key.Account, ARN: key.ARN()}}
 	return fsm.CreateKey{Key: key, Material: material, Policy: policy, Tags: tags(in.Tags)}, &wire.CreateKeyResponse{KeyMetadata: metadata}, nil
+}
+
+// firstMaterial makes a new key's material, unless it is imported later.
+func (a *api) firstMaterial(ctx context.Context, r *service.Request, key *fsm.Key, origin kms.Origin) (*fsm.Material, error) {
+	if origin == kms.OriginExternal {
+		key.Origin, key.State = origin, kms.PendingImport
+		return nil, nil
+	}
+	id, spec, now := key.ID, key.Spec, r.Now
+	material, err := making(ctx, r, spec, func() (*fsm.Material, error) { return a.newMaterial(id, spec, now) })
+	if err != nil {
+		return nil, err
+	}
+	key.ID, key.CurrentMaterial = material.KeyID, material.ID // an earlier attempt's, if that made it
+	return material, nil
 }
 
 // firstPolicy is a new key's policy: the caller's, or the default one.
@@ -78,6 +91,9 @@ func keyMetadata(k *fsm.Key) *wire.KeyMetadata {
 	if k.Spec == kms.SymmetricDefault && k.CurrentMaterial != "" {
 		m.CurrentKeyMaterialId = &k.CurrentMaterial
 	}
+	if k.Origin == kms.OriginExternal && k.CurrentMaterial != "" && !k.Incomplete {
+		m.ExpirationModel, m.ValidTo = expiration(k.ValidTo)
+	}
 	switch k.State {
 	case kms.PendingDeletion:
 		m.DeletionDate = new(time.UnixMilli(k.DeletionDate).UTC())
@@ -114,6 +130,12 @@ func recordMetadata(p *audit.Params, m *wire.KeyMetadata) {
 		}
 	}
 	p.Bool("multiRegion", *m.MultiRegion)
+	if m.ExpirationModel != "" {
+		p.String("expirationModel", m.ExpirationModel)
+	}
+	if m.ValidTo != nil {
+		p.Time("validTo", m.ValidTo.UnixMilli())
+	}
 	p.OptString("currentKeyMaterialId", m.CurrentKeyMaterialId)
 }
 

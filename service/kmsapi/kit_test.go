@@ -85,8 +85,12 @@ func with(body obj, more obj) obj {
 var kinds = map[string]string{
 	"Decapsulate": "ML_KEM_768 ENCAPSULATE_DECAPSULATE", "DeriveSharedSecret": "ECC_NIST_P256 KEY_AGREEMENT", "Encapsulate": "ML_KEM_768 ENCAPSULATE_DECAPSULATE",
 	"GenerateMac": "HMAC_256 GENERATE_VERIFY_MAC", "VerifyMac": "HMAC_256 GENERATE_VERIFY_MAC",
+	"DeleteImportedKeyMaterial": imported, "GetParametersForImport": imported, "ImportKeyMaterial": imported,
 	"GetPublicKey": "ECC_NIST_P256 SIGN_VERIFY", "Sign": "ECC_NIST_P256 SIGN_VERIFY", "Verify": "ECC_NIST_P256 SIGN_VERIFY",
 }
+
+// imported is the kind of keys that wait for their material.
+const imported = "EXTERNAL"
 
 // generatorP256 is the SubjectPublicKeyInfo of the base point of P-256 (SP 800-186
 // §3.2.1.3): the public key of whose private key is one, so that the secret shared with
@@ -103,6 +107,9 @@ func newKeyFor(t testing.TB, s *testkit.Solo, op string) string {
 func newKeyOf(t testing.TB, s *testkit.Solo, kind string) string {
 	t.Helper()
 	body := obj{}
+	if kind == imported {
+		body = obj{"Origin": "EXTERNAL"}
+	}
 	if spec, usage, ok := strings.Cut(kind, " "); ok {
 		body = obj{"KeySpec": spec, "KeyUsage": usage}
 	}
@@ -130,6 +137,9 @@ func newMade(t testing.TB, s *testkit.Solo, op, key string) []string {
 	case "Verify":
 		made := s.Must(t, "Sign", obj{"KeyId": key, "Message": "aGVsbG8=", "SigningAlgorithm": "ECDSA_SHA_256"})
 		return []string{"$SIGNATURE", made["Signature"].(string)}
+	case "ImportKeyMaterial":
+		made := wrapped(t, s, key, "RSAES_OAEP_SHA_256", "RSA_2048", make([]byte, 32))
+		return []string{"$TOKEN", made["ImportToken"].(string), "$WRAPPED", made["EncryptedKeyMaterial"].(string)}
 	case "VerifyMac":
 		made := s.Must(t, "GenerateMac", obj{"KeyId": key, "Message": "aGVsbG8=", "MacAlgorithm": "HMAC_SHA_256"})
 		return []string{"$MAC", made["Mac"].(string)}

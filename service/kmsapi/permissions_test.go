@@ -35,6 +35,7 @@ var permissionCases = []permissionCase{
 	{op: "Decrypt", body: `{"KeyId":"$KEY","CiphertextBlob":"$BLOB"}`, needs: onKey("Decrypt"), x: true},
 	{op: "Decrypt", body: `{"CiphertextBlob":"$BLOB"}`, needs: []string{"kms:Decrypt $ARN blob"}, x: true},
 	{op: "DeleteAlias", body: `{"AliasName":"alias/app"}`, needs: []string{"kms:DeleteAlias $OWN:alias/app", "kms:DeleteAlias $ARN"}},
+	{op: "DeleteImportedKeyMaterial", body: `{"KeyId":"$KEY"}`, needs: onKey("DeleteImportedKeyMaterial")},
 	{op: "DeriveSharedSecret", body: `{"KeyId":"$KEY","KeyAgreementAlgorithm":"ECDH","PublicKey":"` + generatorP256 + `"}`, needs: onKey("DeriveSharedSecret"), x: true},
 	{op: "DescribeKey", body: `{"KeyId":"$KEY"}`, needs: onKey("DescribeKey"), x: true},
 	{op: "DisableKey", body: `{"KeyId":"$KEY"}`, needs: onKey("DisableKey")},
@@ -52,7 +53,9 @@ var permissionCases = []permissionCase{
 	{op: "GetKeyLastUsage", body: `{"KeyId":"$KEY"}`, needs: onKey("GetKeyLastUsage")},
 	{op: "GetKeyPolicy", body: `{"KeyId":"$KEY"}`, needs: onKey("GetKeyPolicy")},
 	{op: "GetKeyRotationStatus", body: `{"KeyId":"$KEY"}`, needs: onKey("GetKeyRotationStatus"), x: true},
+	{op: "GetParametersForImport", body: `{"KeyId":"$KEY","WrappingAlgorithm":"RSAES_OAEP_SHA_256","WrappingKeySpec":"RSA_2048"}`, needs: onKey("GetParametersForImport")},
 	{op: "GetPublicKey", body: `{"KeyId":"$KEY"}`, needs: onKey("GetPublicKey"), x: true},
+	{op: "ImportKeyMaterial", body: `{"KeyId":"$KEY","ImportToken":"$TOKEN","EncryptedKeyMaterial":"$WRAPPED","ExpirationModel":"KEY_MATERIAL_DOES_NOT_EXPIRE"}`, needs: onKey("ImportKeyMaterial")},
 	{op: "ListAliases", body: `{}`, needs: onNothing("ListAliases")},
 	{op: "ListAliases", body: `{"KeyId":"$KEY"}`, needs: onNothing("ListAliases")},
 	{op: "ListKeyPolicies", body: `{"KeyId":"$KEY"}`, needs: onKey("ListKeyPolicies")},
@@ -78,14 +81,12 @@ var notServed = map[string]string{
 	"ConnectCustomKeyStore": noStores, "CreateCustomKeyStore": noStores, "DeleteCustomKeyStore": noStores, "DescribeCustomKeyStores": noStores,
 	"DisconnectCustomKeyStore": noStores, "UpdateCustomKeyStore": noStores,
 	"CreateGrant": noGrants, "ListGrants": noGrants, "ListRetirableGrants": noGrants, "RetireGrant": noGrants, "RevokeGrant": noGrants,
-	"DeleteImportedKeyMaterial": noImport, "GetParametersForImport": noImport, "ImportKeyMaterial": noImport,
 	"ReplicateKey": noRegions, "UpdatePrimaryRegion": noRegions,
 }
 
 const (
 	noStores  = "there are no custom key stores"
 	noGrants  = "there are no grants"
-	noImport  = "there is no imported key material"
 	noRegions = "there are no multi-Region keys"
 )
 

@@ -25,6 +25,7 @@ var quotaCases = []struct {
 	{"Decapsulate", "", 0, `{"KeyId":"$ID","SharedSecretCiphertextBlob":"AA==","EncapsulationAlgorithm":"ML_KEM"}`}, // AWS publishes no figure
 	{"Decrypt", "symmetric", 10_000_000, `{"CiphertextBlob":"AA=="}`},
 	{"DeleteAlias", "DeleteAlias", 15_000, `{"AliasName":"alias/a"}`},
+	{"DeleteImportedKeyMaterial", "DeleteImportedKeyMaterial", 5_000, `{"KeyId":"$ID"}`},
 	{"DeriveSharedSecret", "ecc", 1_000_000, `{"KeyId":"$ID","KeyAgreementAlgorithm":"ECDH","PublicKey":"AA=="}`},
 	{"DescribeKey", "DescribeKey", 2_000_000, `{"KeyId":"$ID"}`},
 	{"DisableKey", "DisableKey", 5_000, `{"KeyId":"$ID"}`},
@@ -58,7 +59,9 @@ var quotaCases = []struct {
 	{"GetKeyLastUsage", "", 0, `{"KeyId":"$ID"}`}, // AWS publishes no figure
 	{"GetKeyPolicy", "GetKeyPolicy", 1_000_000, `{"KeyId":"$ID"}`},
 	{"GetKeyRotationStatus", "GetKeyRotationStatus", 1_000_000, `{"KeyId":"$ID"}`},
+	{"GetParametersForImport", "GetParametersForImport", 250, `{"KeyId":"$ID","WrappingAlgorithm":"RSAES_OAEP_SHA_256","WrappingKeySpec":"RSA_2048"}`},
 	{"GetPublicKey", "GetPublicKey", 2_000_000, `{"KeyId":"$ID"}`},
+	{"ImportKeyMaterial", "ImportKeyMaterial", 5_000, `{"KeyId":"$ID","ImportToken":"AA==","EncryptedKeyMaterial":"AA==","ExpirationModel":"KEY_MATERIAL_DOES_NOT_EXPIRE"}`},
 	{"ListAliases", "ListAliases", 500_000, `{}`},
 	{"ListKeyPolicies", "ListKeyPolicies", 100_000, `{"KeyId":"$ID"}`},
 	{"ListKeyRotations", "ListKeyRotations", 100_000, `{"KeyId":"$ID"}`},

@@ -38,7 +38,7 @@ func Rows(cfg Config) []*service.Row {
 	var rows []*service.Row
 	for _, group := range [][]*service.Row{
 		a.cryptoRows(), a.dataKeyRows(), a.dataKeyPairRows(), a.signRows(), a.macRows(), a.agreementRows(), a.encapsulationRows(),
-		a.keyRows(), publicKeyRows(), aliasRows(), policyRows(), deletionRows(), rotationRows(), tagRows(), usageRows(),
+		a.keyRows(), publicKeyRows(), a.importRows(), aliasRows(), policyRows(), deletionRows(), rotationRows(), tagRows(), usageRows(),
 	} {
 		rows = append(rows, group...)
 	}

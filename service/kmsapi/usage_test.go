@@ -64,6 +64,7 @@ var notUsing = []struct{ op, body string }{
 	{"UpdateKeyDescription", `{"KeyId":"$KEY","Description":"d"}`}, {"DisableKey", `{"KeyId":"$KEY"}`}, {"EnableKey", `{"KeyId":"$KEY"}`},
 	{"PutKeyPolicy", `{"KeyId":"$KEY","Policy":"` + strings.ReplaceAll(rootPolicy, `"`, `\"`) + `"}`},
 	{"ScheduleKeyDeletion", `{"KeyId":"$KEY"}`}, {"CancelKeyDeletion", `{"KeyId":"$KEY"}`},
+	{"GetParametersForImport", "by kind"}, {"ImportKeyMaterial", "by kind"}, {"DeleteImportedKeyMaterial", "by kind"},
 }
 
 // Every operation that is served uses the key or does not, as AWS says.
