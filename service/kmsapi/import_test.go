@@ -220,3 +220,27 @@ func TestImportExpiresAtUse(t *testing.T) {
 	s.Advance(time.Minute)
 	wantOutcome(t, s.Call(t, testkit.Root, "Encrypt", encrypt), outcome{"KMSInvalidStateException", testkit.ARN(key) + " is pending import."})
 }
+
+// The records have what AWS's table of contents says, and neither token nor material.
+func TestImportRecords(t *testing.T) {
+	t.Parallel()
+	s := testkit.Start(t)
+	key := newImportKey(t, s, "SYMMETRIC_DEFAULT", "ENCRYPT_DECRYPT")
+	body := wrapped(t, s, key, "RSA_AES_KEY_WRAP_SHA_256", "RSA_2048", make([]byte, 32))
+	values := []string{"$ID", key, "$ARN", testkit.ARN(key), "$TOKEN", body["ImportToken"].(string), "$WRAPPED", body["EncryptedKeyMaterial"].(string),
+		"$M", crypto.MaterialID(key, make([]byte, 32)), "$SECONDS", "1795608000"} // 2026-11-25T12:00:00Z
+	for _, row := range []recordCase{
+		{op: "GetParametersForImport", body: `{"KeyId":"$ARN","WrappingAlgorithm":"RSAES_OAEP_SHA_1","WrappingKeySpec":"RSA_2048"}`, readOnly: true,
+			request: `{"keyId":"$ARN","wrappingAlgorithm":"RSAES_OAEP_SHA_1","wrappingKeySpec":"RSA_2048"}`, response: `null`, res: `[` + keyResource + `]`},
+		{op: "ImportKeyMaterial", body: `{"KeyId":"$ID","ImportToken":"$TOKEN","EncryptedKeyMaterial":"$WRAPPED","ExpirationModel":"KEY_MATERIAL_EXPIRES","ValidTo":$SECONDS,"ImportType":"NEW_KEY_MATERIAL","KeyMaterialDescription":"from outside"}`,
+			request:  `{"keyId":"$ID","validTo":"Nov 25, 2026, 12:00:00 PM","expirationModel":"KEY_MATERIAL_EXPIRES","importType":"NEW_KEY_MATERIAL","keyMaterialDescription":"from outside"}`,
+			response: `{"keyId":"$ARN","keyMaterialId":"$M"}`, res: `[` + keyResource + `]`},
+		{op: "ImportKeyMaterial", body: `{"KeyId":"$ID","ImportToken":"$WRAPPED","EncryptedKeyMaterial":"$WRAPPED","ExpirationModel":"KEY_MATERIAL_DOES_NOT_EXPIRE"}`,
+			request: `{"keyId":"$ID","expirationModel":"KEY_MATERIAL_DOES_NOT_EXPIRE"}`, res: `[` + keyResource + `]`, errorCode: "InvalidImportTokenException"},
+		{op: "DeleteImportedKeyMaterial", body: `{"KeyId":"$ID","KeyMaterialId":"$M"}`, request: `{"keyId":"$ID","keyMaterialId":"$M"}`,
+			response: `{"keyId":"$ARN","keyMaterialId":"$M"}`, res: `[` + keyResource + `]`},
+		{op: "DeleteImportedKeyMaterial", body: `{"KeyId":"$ARN"}`, request: `{"keyId":"$ARN"}`, response: `{"keyId":"$ARN","keyMaterialId":"$M"}`, res: `[` + keyResource + `]`},
+	} {
+		t.Run(row.op+" "+row.errorCode, func(t *testing.T) { testRecord(t, s, row, values) })
+	}
+}
