@@ -58,6 +58,9 @@ const (
 	TypeCloseAccount        Type = 42
 	TypePutKeyPolicy        Type = 43
 	TypeRecordCredentials   Type = 44
+
+	TypeCreateGrant Type = 45
+	TypeDeleteGrant Type = 46
 )
 
 const (

@@ -159,5 +159,7 @@ var commands = func() *registry {
 	register(r, TypeCloseAccount, 1, closeAccount)
 	register(r, TypePutKeyPolicy, 1, putKeyPolicy)
 	register(r, TypeRecordCredentials, 1, recordCredentials)
+	register(r, TypeCreateGrant, 1, createGrant)
+	register(r, TypeDeleteGrant, 1, deleteGrant)
 	return r
 }()
