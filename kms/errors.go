@@ -45,6 +45,7 @@ const (
 	CodeInvalidAliasName      = "InvalidAliasNameException"
 	CodeInvalidArn            = "InvalidArnException"
 	CodeInvalidCiphertext     = "InvalidCiphertextException"
+	CodeInvalidGrantID        = "InvalidGrantIdException"
 	CodeInvalidGrantToken     = "InvalidGrantTokenException"
 	CodeInvalidKeyUsage       = "InvalidKeyUsageException"
 	CodeInvalidMarker         = "InvalidMarkerException"
@@ -136,6 +137,7 @@ var codes = map[string]CodeInfo{
 	CodeInvalidAliasName:      {http.StatusBadRequest, FaultClient, false},
 	CodeInvalidArn:            {http.StatusBadRequest, FaultClient, false},
 	CodeInvalidCiphertext:     {http.StatusBadRequest, FaultClient, false},
+	CodeInvalidGrantID:        {http.StatusBadRequest, FaultClient, false},
 	CodeInvalidGrantToken:     {http.StatusBadRequest, FaultClient, false},
 	CodeInvalidKeyUsage:       {http.StatusBadRequest, FaultClient, false},
 	CodeInvalidMarker:         {http.StatusBadRequest, FaultClient, false},
