@@ -59,6 +59,9 @@ const (
 	TypePutKeyPolicy        Type = 43
 	TypeRecordCredentials   Type = 44
 
+	TypeCreateGrant Type = 45
+	TypeDeleteGrant Type = 46
+
 	TypeImportKeyMaterial         Type = 50
 	TypeDeleteImportedKeyMaterial Type = 51
 	TypeDeleteExpiredKeyMaterial  Type = 52

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -23,7 +24,7 @@ var writeGolden = flag.Bool("write-golden", false, "write golden files that do n
 
 // goldens holds one fixed value per command and version. A changed encoding is a
 // new version, never a new golden file.
-var goldens = append(iamGoldens, []fsm.Args{
+var goldens = append(slices.Concat(iamGoldens, grantGoldens), []fsm.Args{
 	genesisWithConfig(),
 	fsm.LeaderOpen{Term: 7, NodeID: "node-a"},
 	fsm.HashCheck{PrevIndex: 1000, PrevDigest: [32]byte{1, 2, 3}},
@@ -64,7 +65,7 @@ var goldens = append(iamGoldens, []fsm.Args{
 
 // moreGoldens are more values of commands, by the suffixes of their files: fields
 // that came later are optional.
-var moreGoldens = map[string]fsm.Args{"-members": genesisWithMembers(), "-asymmetric": createSigningKey(1)}
+var moreGoldens = map[string]fsm.Args{"-members": genesisWithMembers(), "-asymmetric": createSigningKey(1), "-service": createGrant(serviceGrant(1, 1))}
 
 func genesisWithMembers() fsm.Genesis {
 	g := genesis()

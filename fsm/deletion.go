@@ -128,7 +128,7 @@ func deleteKey(t *txn, c *DeleteKey) (*kms.Error, error) {
 	return nil, nil
 }
 
-// destroy drops a key, its materials, aliases, tags and its share of a policy.
+// destroy drops a key, its materials, aliases, tags, grants and its share of a policy.
 func (t *txn) destroy(k *Key) {
 	t.drop(tableKeys, k)
 	materials := t.owned(materialsByKey, k.ID)
@@ -143,6 +143,9 @@ func (t *txn) destroy(k *Key) {
 	}
 	if s := t.state.get(tableTags, k.Region, k.ID); s != nil {
 		t.drop(tableTags, s)
+	}
+	for _, g := range t.owned(grantsByKey, k.Region, k.ID) {
+		t.drop(tableGrants, g)
 	}
 	t.dropUsage(k.Region, k.ID)
 	t.recount([][32]byte{k.PolicyHash}, nil, nil)

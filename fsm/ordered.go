@@ -24,6 +24,10 @@ const (
 	entitiesByPolicy          // policy ARN/account → the account's identities by kind and lower-case name
 	entitiesByBoundary        // policy ARN/account → the account's identities that it bounds
 	accountsByID              // "" → accounts
+	grantsByKey               // Region/key id → grants by id
+	grantsByGrantee           // Region/key id/grantee → grants by GranteeKey
+	grantsByRetiring          // Region/retiring principal → grants by RetiringKey
+	grantsByName              // Region/key id → grants with a name by fingerprint
 	indexCount
 )
 

@@ -47,6 +47,7 @@ const (
 	CodeInvalidAliasName      = "InvalidAliasNameException"
 	CodeInvalidArn            = "InvalidArnException"
 	CodeInvalidCiphertext     = "InvalidCiphertextException"
+	CodeInvalidGrantID        = "InvalidGrantIdException"
 	CodeInvalidGrantToken     = "InvalidGrantTokenException"
 	CodeInvalidImportToken    = "InvalidImportTokenException"
 	CodeInvalidKeyUsage       = "InvalidKeyUsageException"
@@ -141,6 +142,7 @@ var codes = map[string]CodeInfo{
 	CodeInvalidAliasName:      {http.StatusBadRequest, FaultClient, false},
 	CodeInvalidArn:            {http.StatusBadRequest, FaultClient, false},
 	CodeInvalidCiphertext:     {http.StatusBadRequest, FaultClient, false},
+	CodeInvalidGrantID:        {http.StatusBadRequest, FaultClient, false},
 	CodeInvalidGrantToken:     {http.StatusBadRequest, FaultClient, false},
 	CodeInvalidImportToken:    {http.StatusBadRequest, FaultClient, false},
 	CodeInvalidKeyUsage:       {http.StatusBadRequest, FaultClient, false},

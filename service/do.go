@@ -205,8 +205,10 @@ func (s *Service) checkKey(r *Request, i int, in any) error {
 	if own {
 		r.recordKey(key)
 	}
-	if len(r.row.grantTokens(in)) > 0 {
-		return &kms.Error{Code: kms.CodeInvalidGrantToken, Message: "The grant token is not valid."}
+	if i == 0 {
+		if err := r.checkGrantTokens(r.row.grantTokens(in)); err != nil {
+			return err
+		}
 	}
 	if err := s.authorizeKey(r, rule, key, in); err != nil {
 		return err

@@ -124,6 +124,12 @@ type KeyRule[In any] struct {
 	// DaysUnused tells that Action has the condition key
 	// kms:TrailingDaysWithoutKeyUsage.
 	DaysUnused bool
+	// Granted returns what a grant must have that allows Action; nil where none can. Of
+	// CreateGrant it is what the new grant has, whose SourceARN is the Source.
+	Granted func(*In) fsm.GrantQuery
+	// Retires returns how the call names the grant that it retires, which decides who
+	// may; nil where it retires none. A token names the key, too.
+	Retires func(*In) GrantRef
 	// Conditions is as Op's, for this key.
 	Conditions func(in *In, key string) []string
 }
@@ -178,6 +184,8 @@ type keyRule struct {
 	usage        kms.KeyUsage
 	origin       kms.Origin
 	states       States
+	granted      func(in any) fsm.GrantQuery
+	retires      func(in any) GrantRef
 	conditions   func(in any) func(key string) []string
 }
 
@@ -294,6 +302,12 @@ func (k KeyRule[In]) erase(identity string) keyRule {
 	}
 	if k.Blob != nil {
 		rule.blob = func(in any) []byte { return k.Blob(in.(*In)) }
+	}
+	if k.Granted != nil {
+		rule.granted = func(in any) fsm.GrantQuery { return k.Granted(in.(*In)) }
+	}
+	if k.Retires != nil {
+		rule.retires = func(in any) GrantRef { return k.Retires(in.(*In)) }
 	}
 	return rule
 }

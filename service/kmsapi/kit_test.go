@@ -127,7 +127,7 @@ func exampleOf(t testing.TB, s *testkit.Solo, op string) (key, body string) {
 
 // newMade returns what bodies of the operation hold that was made with the key before:
 // $BLOB is a ciphertext, $SIGNATURE and $MAC are those of the message "hello",
-// $ENCAPSULATED is the ciphertext of a shared secret.
+// $ENCAPSULATED is the ciphertext of a shared secret, $GRANT the id of a grant.
 func newMade(t testing.TB, s *testkit.Solo, op, key string) []string {
 	t.Helper()
 	switch op {
@@ -143,11 +143,20 @@ func newMade(t testing.TB, s *testkit.Solo, op, key string) []string {
 	case "VerifyMac":
 		made := s.Must(t, "GenerateMac", obj{"KeyId": key, "Message": "aGVsbG8=", "MacAlgorithm": "HMAC_SHA_256"})
 		return []string{"$MAC", made["Mac"].(string)}
+	case "RetireGrant", "RevokeGrant":
+		return []string{"$GRANT", newGrant(t, s, key, "999999999999", "DescribeKey"), "$BLOB", s.NewBlob(t, key)}
 	}
 	if kinds[op] != "" {
 		return nil
 	}
 	return []string{"$BLOB", s.NewBlob(t, key)}
+}
+
+// newGrant makes a grant on a key of Account, and returns its id. The operations are
+// separated by spaces.
+func newGrant(t testing.TB, s *testkit.Solo, key, grantee, operations string) string {
+	t.Helper()
+	return s.Must(t, "CreateGrant", obj{"KeyId": key, "GranteePrincipal": grantee, "Operations": strings.Fields(operations)})["GrantId"].(string)
 }
 
 func b64(b []byte) string { return base64.StdEncoding.EncodeToString(b) }

@@ -72,6 +72,7 @@ type rowCase struct {
 var rowCases = []rowCase{
 	{name: "CancelKeyDeletion", write: true, once: true, actions: "kms:CancelKeyDeletion"},
 	{name: "CreateAlias", write: true, once: true, actions: "kms:CreateAlias"},
+	{name: "CreateGrant", write: true, once: true, dryRun: true, x: true, actions: "kms:CreateGrant"},
 	{name: "CreateKey", write: true, once: true, actions: "kms:CreateKey"},
 	{name: "Decapsulate", dryRun: true, x: true, actions: "kms:Decapsulate"},
 	{name: "Decrypt", dryRun: true, x: true, actions: "kms:Decrypt"},
@@ -98,12 +99,16 @@ var rowCases = []rowCase{
 	{name: "GetPublicKey", x: true, actions: "kms:GetPublicKey"},
 	{name: "ImportKeyMaterial", write: true, once: true, actions: "kms:ImportKeyMaterial"},
 	{name: "ListAliases", actions: "kms:ListAliases"},
+	{name: "ListGrants", x: true, actions: "kms:ListGrants"},
 	{name: "ListKeyPolicies", actions: "kms:ListKeyPolicies"},
 	{name: "ListKeyRotations", actions: "kms:ListKeyRotations"},
 	{name: "ListKeys", actions: "kms:ListKeys"},
 	{name: "ListResourceTags", actions: "kms:ListResourceTags"},
+	{name: "ListRetirableGrants", actions: "kms:ListRetirableGrants"},
 	{name: "PutKeyPolicy", write: true, actions: "kms:PutKeyPolicy"},
 	{name: "ReEncrypt", dryRun: true, x: true, actions: "kms:ReEncryptFrom kms:ReEncryptTo"},
+	{name: "RetireGrant", write: true, once: true, dryRun: true, x: true, actions: "kms:RetireGrant"},
+	{name: "RevokeGrant", write: true, once: true, dryRun: true, x: true, actions: "kms:RevokeGrant"},
 	{name: "RotateKeyOnDemand", write: true, once: true, actions: "kms:RotateKeyOnDemand"},
 	{name: "ScheduleKeyDeletion", write: true, once: true, actions: "kms:ScheduleKeyDeletion"},
 	{name: "Sign", dryRun: true, x: true, actions: "kms:Sign"},
@@ -150,12 +155,15 @@ func TestOutputs(t *testing.T) {
 		"EnableKeyRotation": {"KeyId": key}, "DisableKeyRotation": {"KeyId": key}, "GetKeyRotationStatus": {"KeyId": key}, "RotateKeyOnDemand": {"KeyId": key},
 		"ListKeyRotations": {"KeyId": key}, "TagResource": {"KeyId": key, "Tags": []obj{{"TagKey": "a", "TagValue": ""}}}, "UntagResource": {"KeyId": key, "TagKeys": []string{"a"}},
 		"ListResourceTags": {"KeyId": key}, "GetKeyLastUsage": {"KeyId": key}, "ListKeyPolicies": {"KeyId": key}, "UpdateKeyDescription": {"KeyId": key, "Description": ""},
+		"CreateGrant": {"KeyId": key, "GranteePrincipal": testkit.Account, "Operations": []string{"Decrypt"}}, "ListGrants": {"KeyId": key}, "ListRetirableGrants": {"RetiringPrincipal": testkit.Account},
+		"RetireGrant": {"KeyId": key, "GrantId": newGrant(t, s, key, testkit.Account, "Decrypt")}, "RevokeGrant": {"KeyId": key, "GrantId": newGrant(t, s, key, testkit.Account, "Decrypt")},
 		"ScheduleKeyDeletion": {"KeyId": key}, "CancelKeyDeletion": {"KeyId": key}, "PutKeyPolicy": {"KeyId": key, "Policy": rootPolicy},
 	}
 	for _, row := range []string{"CreateAlias", "UpdateAlias", "DeleteAlias", "DisableKey", "EnableKey", "CreateKey", "Decrypt", "DescribeKey", "Encrypt", "GenerateDataKey",
 		"GenerateDataKeyPair", "GenerateDataKeyPairWithoutPlaintext",
 		"GenerateDataKeyWithoutPlaintext", "GenerateRandom", "GetKeyLastUsage", "GetKeyPolicy", "ListAliases", "ListKeys", "ReEncrypt", "EnableKeyRotation", "DisableKeyRotation", "GetKeyRotationStatus",
 		"RotateKeyOnDemand", "ListKeyRotations", "TagResource", "UntagResource", "ListResourceTags", "ListKeyPolicies", "UpdateKeyDescription",
+		"CreateGrant", "ListGrants", "ListRetirableGrants", "RetireGrant", "RevokeGrant",
 		"PutKeyPolicy", "ScheduleKeyDeletion", "CancelKeyDeletion", "GetPublicKey", "Sign", "Verify", "GenerateMac", "VerifyMac", "DeriveSharedSecret", "Encapsulate", "Decapsulate"} {
 		var body any = bodies[row]
 		if kinds[row] != "" {
