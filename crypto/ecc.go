@@ -17,13 +17,14 @@ import (
 type eccScheme struct {
 	curve elliptic.Curve
 	ecdh  ecdh.Curve
+	oid   asn1.ObjectIdentifier
 	spki  fixedDER
 }
 
 func newECCScheme(curve elliptic.Curve, dh ecdh.Curve, oid asn1.ObjectIdentifier) eccScheme {
 	const form = 1 // the byte that says "uncompressed"
 	field := (curve.Params().BitSize + 7) / 8
-	return eccScheme{curve: curve, ecdh: dh, spki: spkiOf(namedCurve(oid), form+2*field)}
+	return eccScheme{curve: curve, ecdh: dh, oid: oid, spki: spkiOf(namedCurve(oid), form+2*field)}
 }
 
 var (
@@ -70,12 +71,18 @@ func (s eccScheme) openPrivate(secret []byte) (privateKey, error) {
 		wipeECC(key)
 		return nil, ErrPrivateKey
 	}
+	// Parsed anew: a pointer into the private key would keep that in memory.
+	pub, err := ecdsa.ParseUncompressedPublicKey(s.curve, point)
+	if err != nil {
+		wipeECC(key)
+		return nil, ErrPrivateKey
+	}
 	agreement, err := key.ECDH()
 	if err != nil {
 		wipeECC(key)
 		return nil, ErrPrivateKey
 	}
-	return eccPrivate{s, key, agreement, eccPublic{&key.PublicKey, s.spki.join(point)}}, nil
+	return eccPrivate{s, key, agreement, eccPublic{pub, s.spki.join(point)}}, nil
 }
 
 func (s eccScheme) openPublic(der []byte) (publicKey, error) {

@@ -2,8 +2,11 @@ package crypto
 
 import (
 	"bytes"
+	"crypto/aes"
+	"crypto/mlkem"
 	"encoding/binary"
 	"math/big"
+	"runtime"
 
 	"github.com/kmsd/kmsd/kms"
 )
@@ -81,6 +84,39 @@ func PrivateNumbers(k *PrivateKey) func() [][]byte {
 	return nil
 }
 
+// WatchPrivate returns a channel that is closed when the garbage collector has freed the
+// standard library's key in k.
+func WatchPrivate(k *PrivateKey) <-chan struct{} {
+	freed := make(chan struct{})
+	done := func(c chan struct{}) { close(c) }
+	switch key := k.opened().(type) {
+	case rsaPrivate:
+		runtime.AddCleanup(key.key, done, freed)
+	case eccPrivate:
+		runtime.AddCleanup(key.key, done, freed)
+	case ed25519Private:
+		runtime.AddCleanup(&key.key[0], done, freed)
+	case secp256k1Private:
+		runtime.AddCleanup(key.scalar, done, freed)
+	case mldsaPrivate:
+		runtime.AddCleanup(key.key, done, freed)
+	case mlkemPrivate:
+		watchDecapsulator(key.key, done, freed)
+	}
+	return freed
+}
+
+func watchDecapsulator(key any, done func(chan struct{}), freed chan struct{}) {
+	switch key := key.(type) {
+	case *mlkem.DecapsulationKey768:
+		runtime.AddCleanup(key, done, freed)
+	case *mlkem.DecapsulationKey1024:
+		runtime.AddCleanup(key, done, freed)
+	case decapsulationKey512:
+		runtime.AddCleanup(key.key, done, freed)
+	}
+}
+
 func wordsOf(n *big.Int) (b []byte) {
 	for _, word := range n.Bits() {
 		b = binary.BigEndian.AppendUint64(b, uint64(word))
@@ -97,4 +133,13 @@ func SignEd25519ph(k *PrivateKey, prehashed []byte) ([]byte, error) {
 // Encapsulate512 is Encapsulate with the randomness m.
 func Encapsulate512(k *PublicKey, m []byte) (secret, ciphertext []byte) {
 	return k.key.(mlkemPublic).key.(encapsulationKey512).encapsulate(m)
+}
+
+// UnwrapKWP unwraps under an AES key of any size.
+func UnwrapKWP(key, wrapped []byte) ([]byte, error) {
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		panic(err)
+	}
+	return unwrapKWP(block, wrapped)
 }

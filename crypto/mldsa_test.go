@@ -1,11 +1,13 @@
 package crypto_test
 
 import (
+	"bytes"
 	"crypto/sha3"
 	"math/rand/v2"
 	"testing"
 
 	"filippo.io/mldsa"
+	"github.com/cloudflare/circl/pki"
 	"github.com/cloudflare/circl/sign"
 	"github.com/cloudflare/circl/sign/mldsa/mldsa44"
 	"github.com/cloudflare/circl/sign/mldsa/mldsa65"
@@ -15,11 +17,15 @@ import (
 	"github.com/kmsd/kmsd/kms"
 )
 
-// mu is FIPS 204, algorithm 7, line 6, with an empty context: SHAKE256(SHAKE256(pk, 64) ‖
-// 0 ‖ 0 ‖ message, 64).
+// mu is FIPS 204, algorithm 7, line 6, of algorithm 2's M' with an empty context:
+// SHAKE256(SHAKE256(pk, 64) ‖ 0 ‖ 0 ‖ message, 64).
 func mu(public, message []byte) []byte {
-	tr := sha3.SumSHAKE256(public, 64)
-	return sha3.SumSHAKE256(append(append(tr, 0, 0), message...), 64)
+	return internalMu(public, append([]byte{0, 0}, message...))
+}
+
+// internalMu is line 6 of algorithm 7 itself, with M'.
+func internalMu(public, message []byte) []byte {
+	return sha3.SumSHAKE256(append(sha3.SumSHAKE256(public, 64), message...), 64)
 }
 
 // mldsaPeers are circl's implementations, of other authors.
@@ -49,6 +55,28 @@ func TestMLDSAAgreesWithAnother(t *testing.T) {
 			if err := key.Public().Verify("ML_DSA_SHAKE_256", "EXTERNAL_MU", mu(f.Public[22:], message), theirs); err != nil {
 				t.Errorf("%s: circl's signature of %d bytes by μ: %v", spec, len(message), err)
 			}
+		}
+	}
+}
+
+// circl reads kmsd's encodings of both halves and writes the same public one.
+func TestMLDSAEncodingsAgreeWithAnothers(t *testing.T) {
+	t.Parallel()
+	for spec, scheme := range mldsaPeers {
+		f := fixture(t, spec)
+		want, _ := scheme.DeriveKey(f.Secret)
+		if public, err := pki.UnmarshalPKIXPublicKey(f.Public); err != nil || !want.Equal(public) {
+			t.Errorf("%s: circl reads another public key, %v", spec, err)
+		}
+		if der, err := pki.MarshalPKIXPublicKey(want); err != nil || !bytes.Equal(der, f.Public) {
+			t.Errorf("%s: circl writes the public key %x, %v, want %x", spec, der, err, f.Public)
+		}
+		der, err := crypto.MarshalPKCS8(spec, f.Secret)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if private, err := pki.UnmarshalPKIXPrivateKey(der); err != nil || !want.Equal(private.Public()) {
+			t.Errorf("%s: circl reads another private key, %v", spec, err)
 		}
 	}
 }

@@ -90,9 +90,9 @@ func (k *PrivateKey) opened() privateKey {
 // the other constraints of its model.
 //
 // Signatures are randomised except for PKCS #1 v1.5 and Ed25519, which are not by their
-// definition. ECDSA signatures are in DER; those on secp256k1 have the lower of the two
-// values of s, which AWS leaves open. No time depends on a private key; what each
-// algorithm's implementation promises stands with its file.
+// definition. ECDSA signatures are in DER, with either of the two values of s. No time
+// depends on a private key; what each algorithm's implementation promises stands with its
+// file.
 func (k *PrivateKey) Sign(alg kms.SigningAlgorithm, messageType kms.MessageType, message []byte) ([]byte, error) {
 	if !slices.Contains(k.public.signing, alg) {
 		return nil, ErrAlgorithm
@@ -110,7 +110,8 @@ func (k *PrivateKey) Sign(alg kms.SigningAlgorithm, messageType kms.MessageType,
 
 // Decrypt reverses PublicKey.Encrypt. It returns ErrAlgorithm, or ErrCiphertext for
 // everything that can be wrong with the ciphertext, in a time that does not tell what it
-// was, except that one of another length than the modulus is refused at once.
+// was, except that what cannot be a ciphertext by public values alone is refused at once:
+// one of another length than the modulus, or not below it.
 func (k *PrivateKey) Decrypt(alg kms.EncryptionAlgorithm, ciphertext []byte) ([]byte, error) {
 	if !slices.Contains(k.public.encryption, alg) {
 		return nil, ErrAlgorithm

@@ -6,6 +6,7 @@ import (
 	"crypto/rsa"
 	"crypto/sha1"
 	"crypto/sha256"
+	"crypto/subtle"
 	"crypto/x509"
 	"hash"
 	"math/big"
@@ -52,7 +53,8 @@ func (s rsaScheme) openPrivate(secret []byte) (privateKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	pub, err := s.checked(&key.PublicKey)
+	// A copy: a pointer into the private key would keep that in memory.
+	pub, err := s.checked(&rsa.PublicKey{N: key.N, E: key.E})
 	if err != nil || len(key.Primes) != 2 {
 		wipeRSA(key)
 		return nil, ErrPrivateKey
@@ -100,7 +102,7 @@ func parsePKCS8[K any](der []byte) (K, error) {
 	}
 	again, err := x509.MarshalPKCS8PrivateKey(key)
 	defer Wipe(again)
-	if err != nil || !bytes.Equal(again, der) {
+	if err != nil || subtle.ConstantTimeCompare(again, der) != 1 {
 		return none, ErrPrivateKey
 	}
 	return typed, nil

@@ -2,7 +2,9 @@ package crypto
 
 import (
 	"bytes"
+	"crypto/subtle"
 	"encoding/asn1"
+	"math/big"
 
 	"github.com/decred/dcrd/dcrec/secp256k1/v4"
 	"github.com/decred/dcrd/dcrec/secp256k1/v4/ecdsa"
@@ -76,7 +78,8 @@ func (secp256k1Scheme) openPrivate(secret []byte) (privateKey, error) {
 	pub := secp256k1PublicOf(k)
 	again := marshalSecp256k1(scalar, pub.key.SerializeUncompressed())
 	defer Wipe(again)
-	if !bytes.Equal(again, secret) {
+	if subtle.ConstantTimeCompare(again, secret) != 1 {
+		k.Zero()
 		return nil, ErrPrivateKey
 	}
 	return secp256k1Private{k, pub}, nil
@@ -106,7 +109,9 @@ func secp256k1PublicOf(scalar *secp256k1.ModNScalar) secp256k1Public {
 // two multiplications sees a number that is uniformly random by itself.
 func baseMult(scalar *secp256k1.ModNScalar) secp256k1.JacobianPoint {
 	blind := randomScalar()
+	defer blind.Zero()
 	rest := new(secp256k1.ModNScalar).NegateVal(blind).Add(scalar)
+	defer rest.Zero()
 	var a, b, sum secp256k1.JacobianPoint
 	secp256k1.ScalarBaseMultNonConst(rest, &a)
 	secp256k1.ScalarBaseMultNonConst(blind, &b)
@@ -118,8 +123,10 @@ func baseMult(scalar *secp256k1.ModNScalar) secp256k1.JacobianPoint {
 // randomScalar is a random number below the order, off uniform by less than 2^-127. It is
 // zero with a chance of 2^-256.
 func randomScalar() *secp256k1.ModNScalar {
+	random := Random(secp256k1ScalarSize)
+	defer Wipe(random)
 	var s secp256k1.ModNScalar
-	s.SetByteSlice(Random(secp256k1ScalarSize))
+	s.SetByteSlice(random)
 	return &s
 }
 
@@ -152,7 +159,8 @@ func (k secp256k1Private) sign(in signingInput) ([]byte, error) {
 	}
 }
 
-// signOnce returns nil for a nonce that gives no signature, which one in 2^256 does.
+// signOnce returns nil for a nonce that gives no signature, which one in 2^256 does. It
+// leaves s as it is, like AWS: who needs the lower of s and the order less s takes it.
 func (k secp256k1Private) signOnce(digest []byte, nonce *secp256k1.ModNScalar) []byte {
 	var r, z secp256k1.ModNScalar
 	point := baseMult(nonce)
@@ -160,10 +168,17 @@ func (k secp256k1Private) signOnce(digest []byte, nonce *secp256k1.ModNScalar) [
 	z.SetByteSlice(digest)
 	// s = (z + r·key)/nonce, computed as blind·(z + r·key)/(blind·nonce).
 	blind := randomScalar()
+	defer blind.Zero()
 	s := new(secp256k1.ModNScalar).Mul2(&r, k.scalar).Add(&z).Mul(blind)
 	s.Mul(blind.Mul(nonce).InverseNonConst())
 	if r.IsZero() || s.IsZero() {
 		return nil
 	}
-	return ecdsa.NewSignature(&r, s).Serialize()
+	return marshalDER(struct{ R, S *big.Int }{bigOf(&r), bigOf(s)})
+}
+
+// bigOf converts a number that is public.
+func bigOf(s *secp256k1.ModNScalar) *big.Int {
+	b := s.Bytes()
+	return new(big.Int).SetBytes(b[:])
 }

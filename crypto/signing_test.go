@@ -223,14 +223,22 @@ func TestRandomisation(t *testing.T) {
 	for spec := range signatureSizes {
 		key := openFixture(t, spec)
 		for _, alg := range spec.SigningAlgorithms() {
-			mt, m := kms.MessageType("RAW"), []byte("m")
-			if alg == "ED25519_PH_SHA_512" {
-				mt, m = "DIGEST", make([]byte, 64)
-			}
-			same := bytes.Equal(signWith(t, key, alg, mt, m), signWith(t, key, alg, mt, m))
 			want := strings.HasPrefix(string(alg), "RSASSA_PKCS1") || strings.HasPrefix(string(alg), "ED25519")
-			if same != want {
-				t.Errorf("%s %s: two signatures are the same: %v, want %v", spec, alg, same, want)
+			m := hashOf(alg, []byte("a message"))
+			if m == nil {
+				m = make([]byte, 64) // as long as μ
+			}
+			for _, mt := range []kms.MessageType{"RAW", "DIGEST", "EXTERNAL_MU"} {
+				first, err := key.Sign(alg, mt, m)
+				if errors.Is(err, crypto.ErrMessageType) {
+					continue
+				}
+				if err != nil {
+					t.Fatalf("%s %s: %v", alg, mt, err)
+				}
+				if same := bytes.Equal(first, signWith(t, key, alg, mt, m)); same != want {
+					t.Errorf("%s %s %s: two signatures are the same: %v, want %v", spec, alg, mt, same, want)
+				}
 			}
 		}
 	}
@@ -280,15 +288,23 @@ func TestEd25519phHashesTheDigest(t *testing.T) {
 	}
 }
 
-// Signatures on secp256k1 have the lower s: at most half of the order (SEC 2 §2.4.1), so
-// that its highest bit is not set and DER needs no byte in front.
-func TestSecp256k1SignaturesAreLow(t *testing.T) {
+// Signatures on secp256k1 have s as it comes (AWS: Sign): above half of the order (SEC 2
+// §2.4.1) in one of two, where DER puts a zero in front. Of 256, all or none would be so
+// with a chance of 2^-255.
+func TestSecp256k1SignaturesAreNotNormalised(t *testing.T) {
 	t.Parallel()
-	key := openFixture(t, "ECC_SECG_P256K1")
-	for i := range 64 {
-		signature := signWith(t, key, "ECDSA_SHA_256", "RAW", []byte{byte(i)})
-		if s := signature[4+signature[3]+2:]; len(s) > 32 {
-			t.Fatalf("s is %x", s)
+	key, long := openFixture(t, "ECC_SECG_P256K1"), 0
+	for i := range 256 {
+		message := []byte{byte(i)}
+		signature := signWith(t, key, "ECDSA_SHA_256", "RAW", message)
+		if err := key.Public().Verify("ECDSA_SHA_256", "RAW", message, signature); err != nil {
+			t.Errorf("%x: %v", signature, err)
 		}
+		if s := signature[4+signature[3]+2:]; len(s) > 32 {
+			long++
+		}
+	}
+	if long == 0 || long == 256 {
+		t.Errorf("%d of 256 values of s are in the upper half", long)
 	}
 }

@@ -141,6 +141,80 @@ func checkSignature(t *testing.T, key *crypto.PublicKey, alg kms.SigningAlgorith
 	}
 }
 
+// Of the PSS signatures with all kinds of parameters KMS takes those whose MGF1 has the
+// message's hash and whose salt is as long as it.
+func TestWycheproofOtherPSS(t *testing.T) {
+	t.Parallel()
+	sizes := map[string]int{"SHA-256": 32, "SHA-384": 48, "SHA-512": 64}
+	for file, want := range map[string]ran{
+		"rsa_pss_misc":                    {"valid": 3, "refused": 87, "other hash": 60},
+		"rsa_pss_2048_sha256_mgf1_0":      {"valid": 1, "refused": 102},
+		"rsa_pss_2048_sha256_mgf1sha1_20": {"refused": 108},
+		"rsa_pss_4096_sha512_mgf1_32":     {"refused": 177},
+	} {
+		var vectors struct {
+			TestGroups []struct {
+				KeySize, SLen int
+				SHA, MGFSHA   string
+				PublicKeyDER  hexBytes `json:"publicKeyDer"`
+				Tests         []struct {
+					ID       int `json:"tcId"`
+					Comment  string
+					Msg, Sig hexBytes
+				}
+			}
+		}
+		readVectors(t, file+"_test.json", &vectors)
+		counts := ran{}
+		for _, group := range vectors.TestGroups {
+			size, ok := sizes[group.SHA]
+			if !ok {
+				counts["other hash"] += len(group.Tests)
+				continue
+			}
+			key := parsePublic(t, kms.KeySpec(fmt.Sprintf("RSA_%d", group.KeySize)), group.PublicKeyDER)
+			alg := kms.SigningAlgorithm(fmt.Sprintf("RSASSA_PSS_SHA_%d", 8*size))
+			for _, v := range group.Tests {
+				// One vector is wrong for its group because it is right for KMS.
+				kind, salt := "refused", fmt.Sprintf("s_len changed to %d", size)
+				if group.MGFSHA == group.SHA && (group.SLen == size || v.Comment == salt) {
+					kind = "valid"
+				}
+				counts[kind]++
+				checkSignature(t, key, alg, v.ID, v.Msg, v.Sig, kind == "valid")
+			}
+		}
+		counts.want(t, file, want)
+	}
+}
+
+// Signatures that are the two numbers without DER (IEEE P1363) are not AWS's.
+func TestWycheproofP1363(t *testing.T) {
+	t.Parallel()
+	for file, tc := range map[string]struct {
+		spec kms.KeySpec
+		alg  kms.SigningAlgorithm
+		want int
+	}{
+		"ecdsa_secp256r1_sha256_p1363": {"ECC_NIST_P256", "ECDSA_SHA_256", 262},
+		"ecdsa_secp384r1_sha384_p1363": {"ECC_NIST_P384", "ECDSA_SHA_384", 280},
+		"ecdsa_secp521r1_sha512_p1363": {"ECC_NIST_P521", "ECDSA_SHA_512", 318},
+		"ecdsa_secp256k1_sha256_p1363": {"ECC_SECG_P256K1", "ECDSA_SHA_256", 252},
+	} {
+		var vectors signatureVectors
+		readVectors(t, file+"_test.json", &vectors)
+		counts := ran{}
+		for _, group := range vectors.TestGroups {
+			key := parsePublic(t, tc.spec, group.PublicKeyDER)
+			for _, v := range group.Tests {
+				counts["refused"]++
+				checkSignature(t, key, tc.alg, v.ID, v.Msg, v.Sig, false)
+			}
+		}
+		counts.want(t, file, ran{"refused": tc.want})
+	}
+}
+
 // PKCS #1 v1.5 has one signature for a message. The groups that are acceptable rather
 // than valid use SHA-1, which KMS does not have, or the exponent 3.
 func TestWycheproofPKCS1Sign(t *testing.T) {

@@ -13,18 +13,21 @@ import (
 	"github.com/kmsd/kmsd/crypto"
 )
 
-// vectorsDir downloads the Wycheproof module, at the version and checksum that
-// go.mod and go.sum pin, unless it is in the module cache.
-var vectorsDir = sync.OnceValues(func() (string, error) {
-	out, err := exec.Command("go", "mod", "download", "-json", "github.com/c2sp/wycheproof").Output()
+// moduleDir downloads a module of vectors, at the version and checksum that go.mod and
+// go.sum pin, unless it is in the module cache.
+func moduleDir(module string) (string, error) {
+	out, err := exec.Command("go", "mod", "download", "-json", module).Output()
 	if err != nil {
 		return "", err
 	}
-	var module struct{ Dir string }
-	if err := json.Unmarshal(out, &module); err != nil {
-		return "", err
-	}
-	return filepath.Join(module.Dir, "testvectors_v1"), nil
+	var found struct{ Dir string }
+	err = json.Unmarshal(out, &found)
+	return found.Dir, err
+}
+
+var vectorsDir = sync.OnceValues(func() (string, error) {
+	dir, err := moduleDir("github.com/c2sp/wycheproof")
+	return filepath.Join(dir, "testvectors_v1"), err
 })
 
 // hexBytes is a hexadecimal JSON string.

@@ -25,7 +25,8 @@ const (
 	tableIdentities      uint8 = 20
 	tableManagedPolicies uint8 = 21
 	tableCredentialUses  uint8 = 22
-	tableCount                 = 23
+	tableGrants          uint8 = 23
+	tableCount                 = 24
 )
 
 // A collection describes one table. Persist, Restore, Digest, the ordered
@@ -67,6 +68,7 @@ func init() {
 		tableIdentities:      {"identities", blank[Identity], identityPlaces},
 		tableManagedPolicies: {"managedPolicies", blank[ManagedPolicy], managedPlaces},
 		tableCredentialUses:  {"credentialUses", blank[CredentialUse], nil},
+		tableGrants:          {"grants", blank[Grant], grantPlaces},
 	}
 }
 

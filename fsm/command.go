@@ -58,6 +58,15 @@ const (
 	TypeCloseAccount        Type = 42
 	TypePutKeyPolicy        Type = 43
 	TypeRecordCredentials   Type = 44
+
+	TypeCreateGrant Type = 45
+	TypeDeleteGrant Type = 46
+
+	TypeImportKeyMaterial         Type = 50
+	TypeDeleteImportedKeyMaterial Type = 51
+	TypeDeleteExpiredKeyMaterial  Type = 52
+	TypeRotateImportedKey         Type = 53
+
 	TypeReplicateKey        Type = 55
 	TypeUpdatePrimaryRegion Type = 56
 )

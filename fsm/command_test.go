@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -23,7 +24,7 @@ var writeGolden = flag.Bool("write-golden", false, "write golden files that do n
 
 // goldens holds one fixed value per command and version. A changed encoding is a
 // new version, never a new golden file.
-var goldens = append(iamGoldens, []fsm.Args{
+var goldens = append(slices.Concat(iamGoldens, grantGoldens), []fsm.Args{
 	genesisWithConfig(),
 	fsm.LeaderOpen{Term: 7, NodeID: "node-a"},
 	fsm.HashCheck{PrevIndex: 1000, PrevDigest: [32]byte{1, 2, 3}},
@@ -56,13 +57,17 @@ var goldens = append(iamGoldens, []fsm.Args{
 	recordUsage(used(1, "Encrypt", start+1234, "16bb9d62-9a5d-4a1b-8e1f-0123456789ab"), used(2, "ReEncrypt", start, "event")),
 	fsm.SetConfig{KeysPerRegion: ptr[uint32](1000), AliasesPerKey: ptr[uint32](20), Throttle: throttle()},
 	recordCredentials(signed("AKIAUSER", "kms", region, start+1234), signed("AROAEXAMPLE0000000001", "sts", "eu-west-1", start)),
+	importMaterial(1, 1, true, start+30*day, "described"),
+	deleteMaterial(1, 1),
+	expireMaterial(1, 1, start+30*day),
+	rotateImported(1, 1, start),
 	replicate(region, "eu-west-1"),
 	promote(region, "eu-west-1"),
 }...)
 
 // moreGoldens are more values of commands, by the suffixes of their files: fields
 // that came later are optional.
-var moreGoldens = map[string]fsm.Args{"-members": genesisWithMembers(), "-asymmetric": createSigningKey(1)}
+var moreGoldens = map[string]fsm.Args{"-members": genesisWithMembers(), "-asymmetric": createSigningKey(1), "-service": createGrant(serviceGrant(1, 1))}
 
 func genesisWithMembers() fsm.Genesis {
 	g := genesis()

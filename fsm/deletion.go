@@ -82,7 +82,7 @@ func cancelKeyDeletion(t *txn, c *CancelKeyDeletion) (*kms.Error, error) {
 	}
 	kept := *k
 	kept.State, kept.DeletionDate, kept.PendingWindow = kms.Disabled, 0, 0
-	if kept.CurrentMaterial == "" {
+	if kept.CurrentMaterial == "" || kept.Incomplete {
 		kept.State = kms.PendingImport
 	}
 	t.put(tableKeys, &kept)
@@ -135,8 +135,8 @@ func deleteKey(t *txn, c *DeleteKey) (*kms.Error, error) {
 	return nil, nil
 }
 
-// destroy drops a key, its aliases, tags and its share of a policy, and its materials
-// unless a related key has them, too.
+// destroy drops a key, its aliases, tags, grants and its share of a policy, and its
+// materials unless a related key has them, too.
 func (t *txn) destroy(k *Key) {
 	t.drop(tableKeys, k)
 	if !t.release(k) {
@@ -147,6 +147,9 @@ func (t *txn) destroy(k *Key) {
 	}
 	if s := t.state.get(tableTags, k.Region, k.ID); s != nil {
 		t.drop(tableTags, s)
+	}
+	for _, g := range t.owned(grantsByKey, k.Region, k.ID) {
+		t.drop(tableGrants, g)
 	}
 	t.dropUsage(k.Region, k.ID)
 	t.recount([][32]byte{k.PolicyHash}, nil, nil)

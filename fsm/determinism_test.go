@@ -177,6 +177,9 @@ func (g *generator) args(m *fsm.Machine) fsm.Args {
 	if g.rng.IntN(12) == 0 {
 		return g.usageArgs()
 	}
+	if g.rng.IntN(5) == 0 {
+		return g.grantArgs()
+	}
 	switch g.rng.IntN(12) {
 	case 0, 1:
 		c := createKey(i)

@@ -19,6 +19,9 @@ func (k *Key) duePlaces() []place {
 		}
 		out = append(out, place{index: rotationsByDate, key: k.dueKey(at)})
 	}
+	if at, ok := k.DueExpiry(); ok {
+		out = append(out, place{index: expiriesByDate, key: k.dueKey(at)})
+	}
 	return out
 }
 

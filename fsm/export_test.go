@@ -62,6 +62,16 @@ func (m *Machine) BulkKeys(k Key, n int, idOf func(int) string) {
 	m.Skip(index)
 }
 
+// BulkGrants writes the n grants that made gives, in one step.
+func (m *Machine) BulkGrants(n int, made func(int) Grant) {
+	index := m.state.index + 1
+	for i := range n {
+		g := made(i)
+		m.state.put(tableGrants, index, &g)
+	}
+	m.Skip(index)
+}
+
 // BulkOnce remembers n requests with the keys that keyOf gives, at ascending
 // indexes and the machine's present time.
 func (m *Machine) BulkOnce(n int, keyOf func(int) ReqKey) {

@@ -48,6 +48,15 @@ type Key struct {
 	OnDemandCount uint8 `cbor:"19,keyasint,omitempty"`
 	// Replica tells that a multi-Region key is not the primary of its set.
 	Replica bool `cbor:"26,keyasint,omitempty"`
+	// ValidTo is the earliest end of the key's imported materials, in milliseconds since
+	// 1970, without a pending one; 0 if none ends.
+	ValidTo int64 `cbor:"30,keyasint,omitempty"`
+	// NextExpiry is ValidTo with the pending material.
+	NextExpiry int64 `cbor:"31,keyasint,omitempty"`
+	// PendingMaterial is the id of the imported material that waits for a rotation.
+	PendingMaterial string `cbor:"32,keyasint,omitempty"`
+	// Incomplete tells that an imported material was deleted or has expired.
+	Incomplete bool `cbor:"33,keyasint,omitempty"`
 }
 
 func (k *Key) appendID(dst []byte) []byte { return appendJoined(dst, k.Region, k.ID) }
@@ -75,7 +84,8 @@ type Material struct {
 	KeyID   string `cbor:"1,keyasint"`
 	ID      string `cbor:"2,keyasint"` // 64 hexadecimal digits
 	Created int64  `cbor:"3,keyasint"` // milliseconds since 1970
-	Sealed  []byte `cbor:"4,keyasint"`
+	// Sealed is empty for an imported material that is not there.
+	Sealed []byte `cbor:"4,keyasint"`
 	// Seq numbers the generations of one key; 0 is the first.
 	Seq uint32 `cbor:"5,keyasint,omitempty"`
 	// Rotated is when the key changed over to this material, in milliseconds since
@@ -86,6 +96,13 @@ type Material struct {
 	// Public is the public key of an asymmetric key, DER SubjectPublicKeyInfo; empty
 	// for all others.
 	Public []byte `cbor:"8,keyasint,omitempty"`
+	// ValidTo is when an imported material expires, in milliseconds since 1970; 0 if it
+	// does not.
+	ValidTo int64 `cbor:"30,keyasint,omitempty"`
+	// Description is an imported material's.
+	Description string `cbor:"31,keyasint,omitempty"`
+	// Pending tells that an imported material waits for the rotation to it.
+	Pending bool `cbor:"32,keyasint,omitempty"`
 }
 
 func (m *Material) appendID(dst []byte) []byte {
@@ -140,7 +157,8 @@ func (c CreateKey) check() error {
 // scheduled tells whether anything is to happen to the key by itself.
 func (k *Key) scheduled() bool {
 	return k.DeletionDate != 0 || k.PendingWindow != 0 || k.RotationPeriod != 0 || k.NextRotation != 0 ||
-		k.OnDemandStart != 0 || k.OnDemandCount != 0
+		k.OnDemandStart != 0 || k.OnDemandCount != 0 ||
+		k.ValidTo != 0 || k.NextExpiry != 0 || k.PendingMaterial != "" || k.Incomplete
 }
 
 // checkEmpty checks a new key that has no material yet.
@@ -160,6 +178,8 @@ func (m *Material) checkFirst(k *Key) error {
 		return errors.New("a material that is empty or has an index")
 	case m.Seq != 0 || m.Rotated != 0 || m.RotationType != "":
 		return errors.New("a first material that was rotated to")
+	case m.ValidTo != 0 || m.Description != "" || m.Pending:
+		return errors.New("a first material that was imported")
 	case (len(m.Public) != 0) != k.Spec.Asymmetric():
 		return errors.New("an asymmetric key has a public key, and no other has one")
 	case k.State != kms.Enabled || k.Origin != kms.OriginKMS:

@@ -55,6 +55,12 @@ func (v *View) DueRotations(before int64, limit int) []*Key {
 	return v.due(rotationsByDate, before, limit)
 }
 
+// DueExpiries returns up to limit keys with a material that expires at before or
+// earlier, in milliseconds since 1970, in the order of their dates.
+func (v *View) DueExpiries(before int64, limit int) []*Key {
+	return v.due(expiriesByDate, before, limit)
+}
+
 func (v *View) due(index uint8, before int64, limit int) []*Key {
 	found, _ := v.page(index, "", limit, "")
 	for i, e := range found {

@@ -17,12 +17,17 @@ const (
 	materialsByKey            // key id → materials by Seq
 	deletionsByDate           // "" → keys by DeletionDate, Region and id
 	rotationsByDate           // "" → keys by the date of their next rotation, Region and id
+	expiriesByDate            // "" → keys by the date when their next material expires, Region and id
 	identitiesByName          // account/kind → identities by lower-case name
 	membersByGroup            // group id → users by lower-case name
 	managedByName             // account → managed policies by lower-case name
 	entitiesByPolicy          // policy ARN/account → the account's identities by kind and lower-case name
 	entitiesByBoundary        // policy ARN/account → the account's identities that it bounds
 	accountsByID              // "" → accounts
+	grantsByKey               // Region/key id → grants by id
+	grantsByGrantee           // Region/key id/grantee → grants by GranteeKey
+	grantsByRetiring          // Region/retiring principal → grants by RetiringKey
+	grantsByName              // Region/key id → grants with a name by fingerprint
 	relatedByID               // id of a multi-Region key → the keys of its set by Region
 	indexCount
 )

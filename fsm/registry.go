@@ -159,6 +159,12 @@ var commands = func() *registry {
 	register(r, TypeCloseAccount, 1, closeAccount)
 	register(r, TypePutKeyPolicy, 1, putKeyPolicy)
 	register(r, TypeRecordCredentials, 1, recordCredentials)
+	register(r, TypeCreateGrant, 1, createGrant)
+	register(r, TypeDeleteGrant, 1, deleteGrant)
+	register(r, TypeImportKeyMaterial, 1, importKeyMaterial)
+	register(r, TypeDeleteImportedKeyMaterial, 1, deleteImportedKeyMaterial)
+	register(r, TypeDeleteExpiredKeyMaterial, 1, deleteExpiredKeyMaterial)
+	register(r, TypeRotateImportedKey, 1, rotateImportedKey)
 	register(r, TypeReplicateKey, 1, replicateKey)
 	register(r, TypeUpdatePrimaryRegion, 1, updatePrimaryRegion)
 	return r

@@ -92,6 +92,8 @@ func rotateKeyOnDemand(t *txn, c *RotateKeyOnDemand) (*kms.Error, error) {
 	case refusal != nil:
 	case k.OnDemandCount >= maxOnDemandRotations:
 		refusal = limitExceeded("You have exceeded the number of on-demand rotations allowed for this KMS key.")
+	case k.Origin == kms.OriginExternal && k.PendingMaterial == "":
+		refusal = &kms.Error{Code: kms.CodeInvalidState, Message: "No available key material pending rotation for the key: " + k.ARN() + "."}
 	case k.OnDemandStart != 0:
 		refusal = conflicting("An on-demand rotation of " + k.ARN() + " is in progress.")
 	case k.RotationPeriod != 0 && k.NextRotation-t.meta.Time <= rotationNear:
@@ -131,6 +133,8 @@ func (c RotateKey) check() error {
 		return errors.New("a rotation without a material of the key")
 	case m.Seq != 0 || m.Rotated != 0 || m.RotationType != "":
 		return errors.New("a rotation that says itself when it happens")
+	case m.ValidTo != 0 || m.Description != "" || m.Pending:
+		return errors.New("a rotation to material that was imported")
 	case len(m.Public) != 0:
 		return errors.New("a rotation of an asymmetric key")
 	case c.Type != kms.RotationAutomatic && c.Type != kms.RotationOnDemand:
@@ -146,7 +150,7 @@ func rotateKey(t *txn, c *RotateKey) (*kms.Error, error) {
 	}
 	at, kind, ok := k.DueRotation()
 	early := c.Type == kms.RotationAutomatic && t.meta.Time < c.Due
-	if !ok || at != c.Due || kind != c.Type || early {
+	if !ok || k.Origin != kms.OriginKMS || at != c.Due || kind != c.Type || early {
 		return &kms.Error{Code: kms.CodeConflict, Message: "No such rotation of " + k.ARN() + " is due."}, nil
 	}
 	if t.state.get(tableMaterials, k.ID, c.Material.ID[:materialPrefix]) != nil {

@@ -19,13 +19,20 @@ import (
 // populated returns a machine with records in every table.
 func populated(t testing.TB) *driver {
 	t.Helper()
-	d := populatedIAM(t)
-	d.ok(recordCredentials(signed("AKIAUSER", "kms", region, start), signed(identity(fsm.KindRole, 1).ID, "sts", "eu-west-1", start+1)))
+	d := populatedGrants(t)
 	for name, n := range d.TableSizes() {
 		if n == 0 {
 			t.Errorf("table %s is not covered", name)
 		}
 	}
+	return d
+}
+
+// populatedCredentials adds the last uses of credentials.
+func populatedCredentials(t testing.TB) *driver {
+	t.Helper()
+	d := populatedIAM(t)
+	d.ok(recordCredentials(signed("AKIAUSER", "kms", region, start), signed(identity(fsm.KindRole, 1).ID, "sts", "eu-west-1", start+1)))
 	return d
 }
 
@@ -148,7 +155,8 @@ func TestSnapshotGolden(t *testing.T) {
 	checkSnapshot(t, "snapshot-1-life.hex", populatedLife(t))
 	checkSnapshot(t, "snapshot-1-usage.hex", populatedUsage(t))
 	checkSnapshot(t, "snapshot-1-iam.hex", populatedIAM(t))
-	checkSnapshot(t, "snapshot-1-credentials.hex", populated(t))
+	checkSnapshot(t, "snapshot-1-credentials.hex", populatedCredentials(t))
+	checkSnapshot(t, "snapshot-1-grants.hex", populated(t))
 	asymmetric := started(t, nil)
 	asymmetric.ok(createSigningKey(1))
 	checkSnapshot(t, "snapshot-1-asymmetric.hex", asymmetric)
@@ -156,6 +164,12 @@ func TestSnapshotGolden(t *testing.T) {
 	related.ok(createMRK())
 	related.ok(replicate(region, "eu-west-1"))
 	checkSnapshot(t, "snapshot-1-multiregion.hex", related)
+	imported := started(t, nil)
+	imported.ok(createImported(1))
+	imported.ok(importMaterial(1, 1, true, 0, "the first"))
+	imported.ok(importMaterial(1, 2, true, start+30*day, ""))
+	imported.ok(deleteMaterial(1, 1))
+	checkSnapshot(t, "snapshot-1-import.hex", imported)
 	settings := started(t, nil)
 	settings.ok(fsm.SetConfig{AliasesPerKey: ptr[uint32](20), Throttle: throttle()})
 	checkSnapshot(t, "snapshot-1-settings.hex", settings)

@@ -11,6 +11,16 @@ type Request struct {
 	// Account owns the resource.
 	Account string
 	Context Context
+	// Grants finds grants that allow the action; nil where none can.
+	Grants Grants
+}
+
+// Grants finds grants on the resource that let the caller do what is asked for (AWS
+// KMS: "Grants in AWS KMS"). It is asked when policies have not allowed it.
+type Grants interface {
+	// Find returns the id of a grant to the caller's account, or of one to the caller
+	// itself or to its role; empty without one.
+	Find(toAccount bool) (id string)
 }
 
 // Attached is a policy with the name by which explanations call it: an ARN for a
@@ -45,6 +55,8 @@ const (
 	BySession
 	ByIdentity
 	ByKeyPolicy // or by a trust policy
+	// ByGrant allows and never denies.
+	ByGrant
 )
 
 // Decision is the answer to one question "may this caller do this?".
@@ -56,7 +68,8 @@ type Decision struct {
 	// should have allowed.
 	Ground Ground
 	// Policy, Sid and Statement, counted from 0, name the statement that allowed or
-	// denied. Policy is empty for a key policy and where none did.
+	// denied. Policy is empty for a key policy and where none did; ByGrant it is the
+	// grant's id.
 	Policy, Sid string
 	Statement   int
 }
@@ -158,19 +171,82 @@ func AuthorizeIdentity(s *Subject, r *Request) Decision {
 
 // AuthorizeKey decides an action on a key under its policy (AWS: "Policy evaluation
 // logic", "Key policies in AWS KMS"). crossAccount tells whether the operation is one
-// that callers of other accounts may be allowed at all.
+// that callers of other accounts may be allowed at all. What policies do not allow,
+// grants may, unless a policy denies it.
 func AuthorizeKey(s *Subject, r *Request, policy *Policy, crossAccount bool) Decision {
 	o := s.decideOwn(r)
 	by, deny := s.decideKey(policy, r)
+	d := s.authorizeByPolicies(r, &o, &by, deny, crossAccount)
+	if d.Allowed || d.Explicit || r.Grants == nil {
+		return d
+	}
+	return s.authorizeGranted(r, &o, d)
+}
+
+func (s *Subject) authorizeByPolicies(r *Request, o *own, by *lets, deny found, crossAccount bool) Decision {
 	switch {
 	case s.Principal.Account != r.Account:
-		return s.authorizeForeign(&o, &by, deny, crossAccount)
+		return s.authorizeForeign(o, by, deny, crossAccount)
 	case o.denied.Explicit:
 		return o.denied
 	case deny.ok():
 		return deny.decision(false, ByKeyPolicy)
 	}
-	return s.authorizeOwn(&o, &by)
+	return s.authorizeOwn(o, by)
+}
+
+// authorizeGranted decides where policies have neither allowed nor denied. A grant to
+// the caller is enough, whatever its policies leave out; one to the caller's account
+// lets the account in, as a key policy does that names it. d is the decision without
+// grants: a caller of another account that no grant lets in hears nothing else.
+func (s *Subject) authorizeGranted(r *Request, o *own, d Decision) Decision {
+	id, toAccount := r.Grants.Find(false), false
+	if id == "" {
+		id, toAccount = r.Grants.Find(true), true
+	}
+	switch {
+	case id == "":
+		return d
+	case o.denied.Explicit:
+		return o.denied
+	case toAccount && !o.allows(s):
+		return o.missing()
+	}
+	return Decision{Allowed: true, Ground: ByGrant, Policy: id}
+}
+
+// allows tells whether the caller's own policies allow what the resource's let its
+// account do.
+func (o *own) allows(s *Subject) bool { return o.limited() && (s.isRoot() || o.identity.ok()) }
+
+// Retirer says what a caller is to a grant that it would retire.
+type Retirer struct {
+	// Named tells that the grant names the caller, or its role, as who may retire it.
+	Named bool
+	// Account tells that the caller's account may: it is the key's, it made the grant,
+	// or the grant names it.
+	Account bool
+}
+
+// AuthorizeRetire decides the action of retiring a grant on a key (AWS KMS: "Retiring
+// and revoking grants"). The grant decides, and the caller's policies where it is its
+// account that may; what a key policy allows counts for nothing, what it denies does.
+func AuthorizeRetire(s *Subject, r *Request, policy *Policy, is Retirer) Decision {
+	o := s.decideOwn(r)
+	_, deny := s.decideKey(policy, r)
+	switch {
+	case o.denied.Explicit && (is.Named || is.Account):
+		return o.denied
+	case deny.ok():
+		return deny.decision(false, ByKeyPolicy)
+	case is.Named:
+		return Decision{Allowed: true, Ground: ByGrant}
+	case !is.Account:
+		return Decision{Ground: ByKeyPolicy}
+	case !o.allows(s):
+		return o.missing()
+	}
+	return o.identity.decision(true, ByIdentity)
 }
 
 // lets are the first statements of a key policy that let the caller in, by how they
@@ -258,7 +334,7 @@ func (s *Subject) authorizeForeign(o *own, by *lets, deny found, crossAccount bo
 		return Decision{Ground: ByKeyPolicy}
 	case o.denied.Explicit:
 		return o.denied
-	case o.limited() && (s.isRoot() || o.identity.ok()):
+	case o.allows(s):
 		return let.decision(true, ByKeyPolicy)
 	}
 	return o.missing()
@@ -284,7 +360,7 @@ func AuthorizeTrust(s *Subject, r *Request, trust *Policy) Decision {
 }
 
 var groundTexts = [...]string{
-	ByBoundary: "permissions boundary", BySession: "session policy", ByIdentity: "identity-based policy", ByKeyPolicy: "resource-based policy",
+	ByBoundary: "permissions boundary", BySession: "session policy", ByIdentity: "identity-based policy", ByKeyPolicy: "resource-based policy", ByGrant: "grant",
 }
 
 // Why completes the text of AccessDeniedException: "because no identity-based policy

@@ -9,9 +9,10 @@ import (
 func (g Ground) String() string { return groundTexts[g] }
 
 // Decided tells whether a statement decided, which Policy, Statement and Sid then
-// name. Without one the root user was allowed, or nothing allowed anybody else.
+// name. Without one a grant allowed, or the root user was allowed, or nothing allowed
+// anybody else.
 func (d Decision) Decided() bool {
-	return d.Explicit || d.Allowed && (d.Ground == ByKeyPolicy || d.Policy != "")
+	return d.Explicit || d.Allowed && d.Ground != ByGrant && (d.Ground == ByKeyPolicy || d.Policy != "")
 }
 
 // Says tells whether statements of the policy allow, and deny, what the caller asks

@@ -66,6 +66,23 @@ func readPrincipalARN(text string) (form principalForm, value string) {
 	return formBrokenARN, ""
 }
 
+// GranteeARN tells whether the text can be the principal of a grant: an account's
+// number, or the ARN of an account, a user, a role, a session or a federated user (AWS
+// KMS: CreateGrant). It returns the account where it is the whole of one.
+func GranteeARN(text string) (account string, ok bool) {
+	switch form, value := readPrincipal(text); form {
+	case formAccount:
+		return value, true
+	case formARN:
+		return "", true
+	}
+	return "", false
+}
+
+// IsUniqueID tells whether the text is the unique id of a user, of a role or of a
+// role's session, as a policy and a list of grants show it once its owner is gone.
+func IsUniqueID(text string) bool { return isUniqueID(text) }
+
 func lastPart(path string) string { return path[strings.LastIndexByte(path, '/')+1:] }
 
 // validName tells whether the text is a name of IAM's: 1 to 64 of [\w+=,.@-].

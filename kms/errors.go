@@ -38,14 +38,18 @@ const (
 	CodeDependencyTimeout     = "DependencyTimeoutException"
 	CodeDisabled              = "DisabledException"
 	CodeDryRun                = "DryRunOperationException"
+	CodeExpiredImportToken    = "ExpiredImportTokenException"
 	CodeExpiredToken          = "ExpiredTokenException"
 	CodeIncompleteSignature   = "IncompleteSignatureException"
+	CodeIncorrectKeyMaterial  = "IncorrectKeyMaterialException"
 	CodeIncorrectKey          = "IncorrectKeyException"
 	CodeInternal              = "KMSInternalException"
 	CodeInvalidAliasName      = "InvalidAliasNameException"
 	CodeInvalidArn            = "InvalidArnException"
 	CodeInvalidCiphertext     = "InvalidCiphertextException"
+	CodeInvalidGrantID        = "InvalidGrantIdException"
 	CodeInvalidGrantToken     = "InvalidGrantTokenException"
+	CodeInvalidImportToken    = "InvalidImportTokenException"
 	CodeInvalidKeyUsage       = "InvalidKeyUsageException"
 	CodeInvalidMarker         = "InvalidMarkerException"
 	CodeInvalidSignature      = "InvalidSignatureException"
@@ -129,14 +133,18 @@ var codes = map[string]CodeInfo{
 	CodeDependencyTimeout:     {http.StatusInternalServerError, FaultServer, false},
 	CodeDisabled:              {http.StatusBadRequest, FaultClient, false},
 	CodeDryRun:                {http.StatusBadRequest, FaultClient, false},
+	CodeExpiredImportToken:    {http.StatusBadRequest, FaultClient, false},
 	CodeExpiredToken:          {http.StatusBadRequest, FaultClient, false},
 	CodeIncompleteSignature:   {http.StatusBadRequest, FaultClient, false},
+	CodeIncorrectKeyMaterial:  {http.StatusBadRequest, FaultClient, false},
 	CodeIncorrectKey:          {http.StatusBadRequest, FaultClient, false},
 	CodeInternal:              {http.StatusInternalServerError, FaultServer, false},
 	CodeInvalidAliasName:      {http.StatusBadRequest, FaultClient, false},
 	CodeInvalidArn:            {http.StatusBadRequest, FaultClient, false},
 	CodeInvalidCiphertext:     {http.StatusBadRequest, FaultClient, false},
+	CodeInvalidGrantID:        {http.StatusBadRequest, FaultClient, false},
 	CodeInvalidGrantToken:     {http.StatusBadRequest, FaultClient, false},
+	CodeInvalidImportToken:    {http.StatusBadRequest, FaultClient, false},
 	CodeInvalidKeyUsage:       {http.StatusBadRequest, FaultClient, false},
 	CodeInvalidMarker:         {http.StatusBadRequest, FaultClient, false},
 	CodeInvalidSignature:      {http.StatusBadRequest, FaultClient, false},

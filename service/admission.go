@@ -2,7 +2,6 @@ package service
 
 import (
 	"context"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -31,7 +30,7 @@ type pools struct {
 	// read is for what this node answers from its state, symmetric cryptography
 	// included.
 	read *pool
-	// rsa is for the arithmetic of RSA and ML-DSA. It gets half of the processors, so
+	// rsa is for slow keys, RSA's first of all. It gets half of the processors, so
 	// that the rest goes on beside it.
 	rsa *pool
 	// heavy is for what a call does there for long after it was admitted (Heavy). It
@@ -72,15 +71,15 @@ func newPools(cpus int64) pools {
 	}
 }
 
-// of is the pool that a call belongs to. What anybody may ask without credentials
+// of is the pool that a call belongs to, after its quotas were found. What anybody may ask without credentials
 // gets no place among the operators.
-func (p *pools) of(r *Request, quotas []Quota) *pool {
+func (p *pools) of(r *Request) *pool {
 	switch {
 	case r.row.Operator != "" && r.operates():
 		return p.operator
 	case r.row.Write:
 		return p.write
-	case slices.ContainsFunc(quotas, Quota.slow):
+	case r.slow:
 		return p.rsa
 	}
 	return p.read

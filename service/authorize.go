@@ -19,6 +19,8 @@ func (s *Service) authorizeKey(r *Request, rule *keyRule, key *Key, in any) erro
 		return r.denied(rule, key, foreign)
 	case rule.listed:
 		return nil
+	case rule.retires != nil:
+		return s.authorizeRetire(r, rule, key, in)
 	}
 	decision, err := s.decideKey(r, rule, key, in)
 	if err != nil || decision.Allowed {
@@ -38,6 +40,13 @@ func (s *Service) decideKey(r *Request, rule *keyRule, key *Key, in any) (iam.De
 	}
 	r.conditions = conditions{r: r, key: key, rule: rule, own: rule.conditions(in), in: in}
 	r.asked = iam.Request{Action: rule.action, Resource: key.Key.ARN(), Account: key.Account, Context: &r.conditions}
+	if rule.retires != nil {
+		return iam.AuthorizeRetire(subject, &r.asked, policy, r.retirer(key)), nil
+	}
+	if rule.granted != nil {
+		r.granted = granted{c: &r.conditions}
+		r.asked.Grants = &r.granted
+	}
 	return iam.AuthorizeKey(subject, &r.asked, policy, rule.crossAccount), nil
 }
 
@@ -50,12 +59,14 @@ func (r *Request) keyRefusal(rule *keyRule, key *Key, decision iam.Decision) err
 }
 
 // denied is the refusal of an action on a key. It shows nothing that the call did
-// not name: not the key of a ciphertext, not the key of another account's alias,
-// and not that a bare id is a key of another account.
+// not name: not the key of a ciphertext, not the keys of another account's alias or
+// grant, and not that a bare id is a key of another account.
 func (r *Request) denied(rule *keyRule, key *Key, reason string) error {
 	switch {
 	case key.byBlob:
 		return r.notAuthorized(rule.action, " on the resource associated with this ciphertext "+foreign)
+	case key.byToken && key.Account != r.Principal.Account:
+		return r.notAuthorized(rule.action, " on the resource associated with this grant token "+foreign)
 	case key.byID && key.Account != r.Principal.Account:
 		return keyNotFound(kms.KeyARN(r.Region, r.Principal.Account, key.ID))
 	}

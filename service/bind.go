@@ -71,20 +71,63 @@ func named(view *fsm.View, account string, kind fsm.IdentityKind, name string) (
 // ShowPolicy returns a stored policy as it is shown: with ARNs for the unique ids of
 // users and roles that are still there.
 func ShowPolicy(view *fsm.View, stored string) (string, error) {
-	return iam.Rewrite(stored, func(principal string) string {
-		id, session, isSession := strings.Cut(principal, ":")
-		if !strings.HasPrefix(id, "AIDA") && !strings.HasPrefix(id, "AROA") {
-			return principal
-		}
-		switch i, ok := view.Identity(id); {
-		case !ok:
-			return principal
-		case isSession:
-			return kms.SessionARN(i.Account, i.Name, session)
-		default:
-			return i.ARN()
-		}
-	})
+	return iam.Rewrite(stored, func(principal string) string { return show(view, principal) })
+}
+
+// show returns the ARN of a unique id whose user or role is still there, and everything
+// else as it is.
+func show(view *fsm.View, principal string) string {
+	id, session, isSession := strings.Cut(principal, ":")
+	if !strings.HasPrefix(id, "AIDA") && !strings.HasPrefix(id, "AROA") {
+		return principal
+	}
+	switch i, ok := view.Identity(id); {
+	case !ok:
+		return principal
+	case isSession:
+		return kms.SessionARN(i.Account, i.Name, session)
+	default:
+		return i.ARN()
+	}
+}
+
+// BindPrincipal returns a principal as a grant has it: an account by its number, users,
+// roles and sessions by unique ids, so that a namesake made later has none of their
+// rights. Errors: InvalidArnException for who does not exist, and for what is no ARN of
+// an account, a user, a role, a session or a federated user (AWS KMS: CreateGrant).
+func BindPrincipal(view *fsm.View, principal string) (string, error) {
+	account, ok := iam.GranteeARN(principal)
+	if ok && account != "" {
+		return account, nil
+	}
+	bound, known := bind(view, principal)
+	if !ok || !known {
+		return "", NoPrincipal(principal)
+	}
+	return bound, nil
+}
+
+// NoPrincipal is the answer to a principal that no grant can have.
+func NoPrincipal(principal string) error {
+	return &kms.Error{Code: kms.CodeInvalidArn, Message: "ARN does not refer to a valid principal: " + principal}
+}
+
+// BindListed is BindPrincipal for the grants that a list is to show. Those of who does
+// not exist any more are found by what lists show instead of an ARN.
+func BindListed(view *fsm.View, principal string) (string, error) {
+	if iam.IsUniqueID(principal) {
+		return principal, nil
+	}
+	return BindPrincipal(view, principal)
+}
+
+// ShowPrincipal returns a grant's principal as it is shown: with ARNs for accounts and
+// for the unique ids of users and roles that are still there.
+func ShowPrincipal(view *fsm.View, bound string) string {
+	if kms.ValidAccount(bound) {
+		return kms.RootARN(bound)
+	}
+	return show(view, bound)
 }
 
 // KnownPrincipal tells whether BindPolicy would accept a principal.

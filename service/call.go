@@ -62,6 +62,7 @@ type Request struct {
 	tags       []fsm.Tag // of the caller
 	conditions conditions
 	asked      iam.Request
+	granted    granted
 	hypothesis *hypothesis // nil for a call that somebody makes
 	// What the first rules of the row resolved to in the View.
 	keys     [maxKeys]Key
@@ -70,6 +71,7 @@ type Request struct {
 	// Room for Record.Resources and quotas without an allocation.
 	resources [maxKeys]audit.Resource
 	counted   [maxKeys]Quota
+	slow      bool // found by quotas
 }
 
 // Target is what conditions know of the identity that a call of IAM is on (AWS IAM:
@@ -104,11 +106,14 @@ type Key struct {
 	// says that the ciphertext is none of kmsd's.
 	Blob    crypto.Blob
 	BlobErr error
+	// Grant is the grant that the call retires; nil where it retires none, or where
+	// there is none.
+	Grant *fsm.Grant
 	// NewTags are the tags of a key that the call is about to make.
 	NewTags []fsm.Tag
 	// byBlob tells that the ciphertext alone named the key, byID that the call
-	// named it by its bare id.
-	byBlob, byID bool
+	// named it by its bare id, byToken that a grant token named it.
+	byBlob, byID, byToken bool
 	// named is the ARN by which the call names another account's alias: refusals
 	// show it instead of the key's.
 	named string

@@ -89,7 +89,9 @@ func (c *conditions) ofKey(name string) []string {
 			return present(c.key.Alias)
 		}
 	case "resourcealiases":
-		return c.r.aliasesOf(k)
+		if c.rule == nil || c.rule.retires == nil {
+			return c.r.aliasesOf(k)
+		}
 	case "reencryptonsamekey":
 		return c.r.onSameKey(c.in)
 	case "trailingdayswithoutkeyusage":

@@ -122,7 +122,7 @@ func (s *Service) admit(ctx context.Context, r *Request, in any) error {
 		s.metrics.throttled.WithLabelValues(string(used)).Inc()
 		return err
 	}
-	pool := s.pools.of(r, quotas)
+	pool := s.pools.of(r)
 	if pool.try() {
 		r.pool = pool
 		return nil
@@ -205,8 +205,10 @@ func (s *Service) checkKey(r *Request, i int, in any) error {
 	if own {
 		r.recordKey(key)
 	}
-	if len(r.row.grantTokens(in)) > 0 {
-		return &kms.Error{Code: kms.CodeInvalidGrantToken, Message: "The grant token is not valid."}
+	if i == 0 {
+		if err := r.checkGrantTokens(r.row.grantTokens(in)); err != nil {
+			return err
+		}
 	}
 	if err := s.authorizeKey(r, rule, key, in); err != nil {
 		return err
@@ -214,7 +216,11 @@ func (s *Service) checkKey(r *Request, i int, in any) error {
 	if !own {
 		r.recordKey(key)
 	}
-	if err := rule.states.check(key.State, key.ARN); err != nil {
+	if rule.origin != "" && key.Origin != rule.origin {
+		return &kms.Error{Code: kms.CodeUnsupportedOperation,
+			Message: key.ARN + " origin is " + string(key.Origin) + " which is not valid for this operation."}
+	}
+	if err := rule.states.check(r.state(key), key.ARN); err != nil {
 		return err
 	}
 	if rule.usage != "" && key.Usage != rule.usage {
@@ -222,6 +228,18 @@ func (s *Service) checkKey(r *Request, i int, in any) error {
 			Message: key.ARN + " key usage is " + string(key.Usage) + " which is not valid for " + r.Operation + "."}
 	}
 	return nil
+}
+
+// state is the key's state, except that a key whose imported material has expired waits
+// for its import already: the leader may be late in saying so.
+func (r *Request) state(key *Key) kms.KeyState {
+	switch key.State {
+	case kms.Enabled, kms.Updating:
+		if key.ImportExpired(max(r.Now, r.View.Time())) {
+			return kms.PendingImport
+		}
+	}
+	return key.State
 }
 
 // recordKey makes the record show the key. The caller's own keys stand in the

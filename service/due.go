@@ -25,7 +25,7 @@ type DueWork struct {
 	// depends on no clock. ok is false when there is none.
 	Due func(k *fsm.Key) (at int64, ok bool)
 	// Plan returns the command that does the work now, and adds the event's details.
-	Plan func(k *fsm.Key, now int64, details *audit.Params) (fsm.Args, error)
+	Plan func(v *fsm.View, k *fsm.Key, now int64, details *audit.Params) (fsm.Args, error)
 }
 
 const (
@@ -181,7 +181,7 @@ func (d *dueLoop) work(ctx context.Context, work *DueWork, found *fsm.Key, ripe 
 		EventID: NewUUID(), EventName: work.Event, EventSource: audit.SourceKMS, Region: key.Region, Time: now,
 		Resources: []audit.Resource{{Account: key.Account, ARN: key.ARN()}}, RecipientAccount: key.Account, ServiceEvent: true,
 	}
-	args, err := work.Plan(key, now, &record.Details)
+	args, err := work.Plan(view, key, now, &record.Details)
 	if err != nil {
 		return err
 	}

@@ -575,12 +575,12 @@ func TestFailingKeysBlockNobody(t *testing.T) {
 				by := s.NewServiceWith(func(cfg *service.Config) {
 					for _, work := range cfg.Due {
 						plan := work.Plan
-						work.Plan = func(k *fsm.Key, now int64, details *audit.Params) (fsm.Args, error) {
+						work.Plan = func(v *fsm.View, k *fsm.Key, now int64, details *audit.Params) (fsm.Args, error) {
 							if failing[k.ID] && !healed.Load() {
 								attempts.Add(1)
 								return nil, errBroken
 							}
-							return plan(k, now, details)
+							return plan(v, k, now, details)
 						}
 					}
 				})

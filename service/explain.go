@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/kmsd/kmsd/fsm"
 	"github.com/kmsd/kmsd/iam"
 	"github.com/kmsd/kmsd/kms"
 )
@@ -20,6 +21,9 @@ type Question struct {
 	// Context has condition keys, in lower case. They go before what the state says;
 	// one without values is absent.
 	Context map[string][]string
+	// EncryptionContext is that of Context, with the names as they are written: grants
+	// tell their case apart, and conditions do not.
+	EncryptionContext map[string]string
 }
 
 // Explanation is how the permission is decided, and why.
@@ -31,6 +35,9 @@ type Explanation struct {
 	// Open tells that no policy is asked: whoever has credentials may.
 	Open     bool
 	Decision iam.Decision
+	// Grant is the one that allows, nil where none does; Grantee is whom it names.
+	Grant   *fsm.Grant
+	Grantee string
 	// Message is that of the AccessDeniedException, empty where it is allowed.
 	Message string
 	// Decisive is the policy whose statement decided, nil without one; Statement is
@@ -61,7 +68,7 @@ func (r *Request) Explain(q *Question) (*Explanation, error) {
 	x.out.Action = x.action.name
 	x.call = &Request{
 		Call: &Call{Principal: principal}, View: r.View, Now: r.Now, service: r.service, row: x.action.supposed(),
-		hypothesis: &hypothesis{given: q.Context, absent: map[string]bool{}},
+		hypothesis: &hypothesis{given: q.Context, context: q.EncryptionContext, absent: map[string]bool{}},
 	}
 	if err := x.decide(); err != nil {
 		return nil, err
@@ -75,8 +82,28 @@ func (r *Request) Explain(q *Question) (*Explanation, error) {
 
 // hypothesis is what a question says of a call that nobody makes.
 type hypothesis struct {
-	given  map[string][]string
-	absent map[string]bool
+	given   map[string][]string
+	context map[string]string // the encryption context
+	absent  map[string]bool
+}
+
+// need is what a call would need of a grant. A new grant would be as the question's
+// condition keys say.
+func (h *hypothesis) need(operation string) fsm.GrantQuery {
+	q := fsm.GrantQuery{Operations: kms.GrantOperation(operation), Context: ContextPairs(h.context), Whole: true}
+	switch q.Operations {
+	case kms.GrantDescribeKey:
+		q.AnyContext = true
+	case kms.GrantCreateGrant:
+		for _, name := range h.given["kms:grantoperations"] {
+			q.Operations |= kms.GrantOperation(name)
+		}
+		q.Whole = slices.Equal(h.given["kms:grantconstrainttype"], []string{"EncryptionContextEquals"})
+		if source := h.given["kms:grantconstraintsourcearn"]; len(source) == 1 {
+			q.Source = source[0]
+		}
+	}
+	return q
 }
 
 // ofCallsAlone are condition keys that the state alone would answer wrongly.
@@ -211,6 +238,9 @@ func (x *explainer) onKey() error {
 		rule = *x.action.rule
 	}
 	rule.conditions = func(any) func(string) []string { return absent }
+	if rule.granted != nil {
+		rule.granted = func(any) fsm.GrantQuery { return r.hypothesis.need(strings.TrimPrefix(rule.action, "kms:")) }
+	}
 	var key Key
 	if err := r.resolveARN(&key, &rule, x.out.Resource); err != nil {
 		return err
@@ -227,6 +257,10 @@ func (x *explainer) onKey() error {
 	}
 	x.out.Resource = key.Key.ARN()
 	x.guard = &Consulted{Kind: KindKey, Name: "default", Holder: x.out.Resource, ground: iam.ByKeyPolicy, hash: key.PolicyHash}
+	if decision.Ground == iam.ByGrant {
+		x.out.Grant, _ = r.View.Grant(key.Region, key.ID, decision.Policy)
+		x.out.Grantee = ShowPrincipal(r.View, x.out.Grant.Grantee)
+	}
 	x.conclude(decision, func() error { return r.keyRefusal(&rule, &key, decision) })
 	return nil
 }

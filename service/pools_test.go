@@ -23,6 +23,7 @@ func TestPoolsStarveNobody(t *testing.T) {
 		return keyID(s.Call(t, testkit.Root, "CreateKey", obj{"KeySpec": spec, "KeyUsage": usage}))
 	}
 	names = append(names, "$SIGNRSA", newKey("RSA_2048", "SIGN_VERIFY"), "$SIGNECC", newKey("ECC_NIST_P256", "SIGN_VERIFY"), "$SIGNMLDSA", newKey("ML_DSA_44", "SIGN_VERIFY"),
+		"$SIGN384", newKey("ECC_NIST_P384", "SIGN_VERIFY"), "$AGREE521", newKey("ECC_NIST_P521", "KEY_AGREEMENT"), "$AGREE256", newKey("ECC_NIST_P256", "KEY_AGREEMENT"),
 		"$HMAC", newKey("HMAC_256", "GENERATE_VERIFY_MAC"))
 	call := func(op, body string) func() testkit.Answer {
 		return func() testkit.Answer { return s.Call(t, testkit.Root, op, fill(body, names)) }
@@ -41,6 +42,9 @@ func TestPoolsStarveNobody(t *testing.T) {
 		{"an RSA signature", "rsa", "", call("Sign", `{"KeyId":"$SIGNRSA","Message":"AA==","SigningAlgorithm":"RSASSA_PSS_SHA_256"}`)},
 		{"an ML-DSA signature", "rsa", "", call("Sign", `{"KeyId":"$SIGNMLDSA","Message":"AA==","SigningAlgorithm":"ML_DSA_SHAKE_256"}`)},
 		{"an EC signature", "read", "", call("Sign", `{"KeyId":"$SIGNECC","Message":"AA==","SigningAlgorithm":"ECDSA_SHA_256"}`)},
+		{"an EC signature on a longer curve", "rsa", "", call("Sign", `{"KeyId":"$SIGN384","Message":"AA==","SigningAlgorithm":"ECDSA_SHA_384"}`)},
+		{"a shared secret", "read", "ValidationException", call("DeriveSharedSecret", `{"KeyId":"$AGREE256","KeyAgreementAlgorithm":"ECDH","PublicKey":"AA=="}`)},
+		{"a shared secret on a longer curve", "rsa", "ValidationException", call("DeriveSharedSecret", `{"KeyId":"$AGREE521","KeyAgreementAlgorithm":"ECDH","PublicKey":"AA=="}`)},
 		{"a MAC", "read", "", call("GenerateMac", `{"KeyId":"$HMAC","Message":"AA==","MacAlgorithm":"HMAC_SHA_256"}`)},
 		{"a public key of RSA", "read", "", call("GetPublicKey", `{"KeyId":"$SIGNRSA"}`)},
 		{"a new key", "write", "", call("CreateKey", `{}`)},

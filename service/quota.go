@@ -75,9 +75,15 @@ func AWSRates() []fsm.Rate {
 // Known tells whether kmsd has the quota.
 func (q Quota) Known() bool { return awsRates[q] != 0 }
 
-// slow tells whether the calls do the arithmetic of RSA or ML-DSA, which takes up to
-// a hundred times as long as everything else.
-func (q Quota) slow() bool { return q == QuotaRSA || q == QuotaMLDSA }
+// slow tells whether cryptography with a key of the spec takes many times as long as with
+// others: from a third of a millisecond to several of one processor.
+func slow(spec kms.KeySpec) bool {
+	switch QuotaOfKey(spec) {
+	case QuotaRSA, QuotaMLDSA:
+		return true
+	}
+	return spec == kms.ECCNistP384 || spec == kms.ECCNistP521
+}
 
 // QuotaOfKey is the shared quota of the cryptographic operations that keys of
 // several types have, by the key's spec. Keys of other types, and those that are
@@ -103,8 +109,8 @@ func QuotaOfPair(spec string) Quota {
 	return ""
 }
 
-// quotas lists what the call counts towards, each quota once. What the local
-// operator asks of AWS's services is refused, and counts nowhere.
+// quotas lists what the call counts towards, each quota once, and notes whether it is
+// slow. What the local operator asks of AWS's services is refused, and counts nowhere.
 func (r *Request) quotas(in any) []Quota {
 	list := r.counted[:0]
 	switch {
@@ -125,6 +131,7 @@ func (r *Request) quotas(in any) []Quota {
 		if key, err := r.key(i, in); err == nil && key.Key != nil {
 			spec = key.Spec
 		}
+		r.slow = r.slow || slow(spec)
 		if q := r.row.quotaOf(spec); !slices.Contains(list, q) {
 			list = append(list, q)
 		}

@@ -20,6 +20,13 @@ func (r *Request) key(i int, in any) (*Key, error) {
 // A key that the caller may not know of, or that does not exist where existence
 // must not be told, comes back without a record: authorisation refuses it.
 func (r *Request) resolve(rule *keyRule, in any) (Key, error) {
+	if rule.retires != nil {
+		return r.resolveGrant(rule, in)
+	}
+	return r.resolveKey(rule, in)
+}
+
+func (r *Request) resolveKey(rule *keyRule, in any) (Key, error) {
 	id := rule.id(in)
 	var key Key
 	if rule.blob != nil {

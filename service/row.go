@@ -117,11 +117,19 @@ type KeyRule[In any] struct {
 	// Usage is the key usage that the operation needs, "" for any. An operation that
 	// needs one uses the key: its success is the key's last use (GetKeyLastUsage).
 	Usage kms.KeyUsage
+	// Origin is the origin that the key must have, whatever its state; "" for any.
+	Origin kms.Origin
 	// States are the key states in which the operation works.
 	States States
 	// DaysUnused tells that Action has the condition key
 	// kms:TrailingDaysWithoutKeyUsage.
 	DaysUnused bool
+	// Granted returns what a grant must have that allows Action; nil where none can. Of
+	// CreateGrant it is what the new grant has, whose SourceARN is the Source.
+	Granted func(*In) fsm.GrantQuery
+	// Retires returns how the call names the grant that it retires, which decides who
+	// may; nil where it retires none. A token names the key, too.
+	Retires func(*In) GrantRef
 	// Conditions is as Op's, for this key.
 	Conditions func(in *In, key string) []string
 }
@@ -174,7 +182,10 @@ type keyRule struct {
 	crossAccount bool
 	daysUnused   bool
 	usage        kms.KeyUsage
+	origin       kms.Origin
 	states       States
+	granted      func(in any) fsm.GrantQuery
+	retires      func(in any) GrantRef
 	conditions   func(in any) func(key string) []string
 }
 
@@ -287,10 +298,16 @@ func (k KeyRule[In]) erase(identity string) keyRule {
 	rule := keyRule{
 		id:         func(in any) string { return call(k.ID, in) },
 		conditions: eraseConditions(k.Conditions),
-		optional:   k.Optional, aliases: k.Aliases, action: cmp.Or(k.Action, identity), listed: k.Action == "", crossAccount: k.CrossAccount, daysUnused: k.DaysUnused, usage: k.Usage, states: k.States,
+		optional:   k.Optional, aliases: k.Aliases, action: cmp.Or(k.Action, identity), listed: k.Action == "", crossAccount: k.CrossAccount, daysUnused: k.DaysUnused, usage: k.Usage, origin: k.Origin, states: k.States,
 	}
 	if k.Blob != nil {
 		rule.blob = func(in any) []byte { return k.Blob(in.(*In)) }
+	}
+	if k.Granted != nil {
+		rule.granted = func(in any) fsm.GrantQuery { return k.Granted(in.(*In)) }
+	}
+	if k.Retires != nil {
+		rule.retires = func(in any) GrantRef { return k.Retires(in.(*In)) }
 	}
 	return rule
 }

@@ -31,8 +31,16 @@ const (
 	// Schedulable is for the schedule of rotation: what may not have one for its
 	// origin is told so, whatever its state.
 	Schedulable = inEnabled | inUpdating | inPendingImport | inUnavailable
+	// Grantable is for CreateGrant.
+	Grantable = inEnabled | inUpdating | inUnavailable
 	// Rotatable is for RotateKeyOnDemand.
 	Rotatable = inEnabled | inUpdating | inUnavailable
+	// Importing is for ImportKeyMaterial.
+	Importing = Complete
+	// Importable is for GetParametersForImport.
+	Importable = Importing &^ inUpdating
+	// Erasable is for DeleteImportedKeyMaterial.
+	Erasable = AnyState &^ (inCreating | inUpdating)
 	// Switchable is for EnableKey and DisableKey.
 	Switchable = inEnabled | inDisabled | inUnavailable
 )

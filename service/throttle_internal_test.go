@@ -2,6 +2,7 @@ package service
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -189,29 +190,31 @@ func TestPoolOfACall(t *testing.T) {
 	p := newPools(1)
 	operator, stranger := kms.Principal{Account: "111122223333"}, kms.Principal{Account: "444455556666"}
 	for _, row := range []struct {
-		name   string
-		row    Row
-		who    kms.Principal
-		quotas []Quota
-		want   *pool
+		name string
+		row  Row
+		who  kms.Principal
+		keys []kms.KeySpec
+		want *pool
 	}{
 		{"a read", Row{}, stranger, nil, p.read},
-		{"symmetric work", Row{}, stranger, []Quota{QuotaSymmetric}, p.read},
-		{"RSA", Row{}, stranger, []Quota{QuotaRSA}, p.rsa},
-		{"both", Row{}, stranger, []Quota{QuotaSymmetric, QuotaRSA}, p.rsa},
-		{"an RSA key pair", Row{}, stranger, []Quota{"GenerateDataKeyPair.RSA_4096"}, p.read},
-		{"ML-DSA", Row{}, stranger, []Quota{QuotaMLDSA}, p.rsa},
-		{"an EC key pair", Row{}, stranger, []Quota{"GenerateDataKeyPair.ECC_NIST_P256"}, p.read},
-		{"ECC", Row{}, stranger, []Quota{QuotaECC}, p.read},
-		{"a write", Row{Write: true}, operator, []Quota{"CreateKey"}, p.write},
+		{"symmetric work", Row{}, stranger, []kms.KeySpec{"SYMMETRIC_DEFAULT"}, p.read},
+		{"RSA", Row{}, stranger, []kms.KeySpec{"RSA_2048"}, p.rsa},
+		{"both", Row{}, stranger, []kms.KeySpec{"SYMMETRIC_DEFAULT", "RSA_4096"}, p.rsa},
+		{"ML-DSA", Row{}, stranger, []kms.KeySpec{"ML_DSA_44"}, p.rsa},
+		{"ML-KEM", Row{}, stranger, []kms.KeySpec{"ML_KEM_1024"}, p.read},
+		{"HMAC", Row{}, stranger, []kms.KeySpec{"HMAC_512"}, p.read},
+		{"short curves", Row{}, stranger, []kms.KeySpec{"ECC_NIST_P256", "ECC_SECG_P256K1", "ECC_NIST_EDWARDS25519"}, p.read},
+		{"P-384", Row{}, stranger, []kms.KeySpec{"ECC_NIST_P384"}, p.rsa},
+		{"P-521", Row{}, stranger, []kms.KeySpec{"ECC_NIST_P521"}, p.rsa},
+		{"a write", Row{Write: true}, operator, nil, p.write},
 		{"the operator", Row{Operator: "kmsd:SetConfig", Write: true}, operator, nil, p.operator},
 		{"the local operator", Row{Operator: "kmsd:GetStatus"}, kms.LocalOperator(0), nil, p.operator},
 		{"who would be operator", Row{Operator: "kmsd:GetStatus"}, stranger, nil, p.read},
 		{"who would change it", Row{Operator: "kmsd:SetConfig", Write: true}, stranger, nil, p.write},
 		{"anybody", Row{Public: true}, kms.Principal{}, nil, p.read},
 	} {
-		r := &Request{Call: &Call{Principal: row.who}, View: machine.View(), row: &row.row}
-		if p.of(r, row.quotas) != row.want {
+		r := &Request{Call: &Call{Principal: row.who}, View: machine.View(), row: &row.row, slow: slices.ContainsFunc(row.keys, slow)}
+		if p.of(r) != row.want {
 			t.Errorf("%s queues elsewhere", row.name)
 		}
 	}

@@ -2,7 +2,10 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -55,9 +58,10 @@ func TestCanaries(t *testing.T) {
 	}
 	secrets = append(secrets, c.plant(c.patientClient(c.members[0]))...) // behind the snapshots
 	secrets = append(secrets, c.materials()...)
+	all := append(secrets, recorded...)
+	c.wantCleanMetrics(all)
 	c.end()
 
-	all := append(secrets, recorded...)
 	inAudit := func(path string) bool { return filepath.Base(filepath.Dir(path)) == "audit" }
 	elsewhere := func(path string) bool { return !inAudit(path) }
 	c.wantNone("outside the audit logs", elsewhere, 20, all)
@@ -90,6 +94,23 @@ func (c *testCluster) wantCleanLog(canaries []canary.Canary) {
 	}
 	for _, f := range canary.Search("the log", slices.Concat(before, behind), canaries...) {
 		c.t.Errorf("found: %v", f)
+	}
+}
+
+// wantCleanMetrics searches what every member tells Prometheus.
+func (c *testCluster) wantCleanMetrics(canaries []canary.Canary) {
+	c.t.Helper()
+	for i, m := range c.members {
+		res, err := http.Get("http://" + m.cfg.metrics.Addr().String() + "/metrics")
+		c.must("scraping", err)
+		text, err := io.ReadAll(res.Body)
+		c.must("scraping", errors.Join(err, res.Body.Close()))
+		if !bytes.Contains(text, []byte(`"DeriveSharedSecret"`)) {
+			c.t.Errorf("the metrics of node %d do not tell of the calls", i)
+		}
+		for _, f := range canary.Search("the metrics", text, canaries...) {
+			c.t.Errorf("found: %v", f)
+		}
 	}
 }
 
@@ -166,7 +187,7 @@ func (c *testCluster) plant(client *awskms.Client) []canary.Canary {
 	random, err := client.GenerateRandom(ctx, &awskms.GenerateRandomInput{NumberOfBytes: aws.Int32(32)})
 	c.must("GenerateRandom", err)
 	c.fail(client, id, sealed.CiphertextBlob, plain)
-	return append(c.plantSigned(client, plain), []canary.Canary{
+	return append(slices.Concat(c.plantSigned(client, plain), c.plantPairs(client, id), c.plantShared(client)), []canary.Canary{
 		{Name: "a plaintext", Secret: plain},
 		{Name: "a data key", Secret: data.Plaintext},
 		{Name: "random bytes", Secret: random.Plaintext},
@@ -238,7 +259,7 @@ func (c *testCluster) materials() []canary.Canary {
 		}
 		secret, err := node.Keyring().Open(kmsapi.MaterialPurpose, rec.KeyID+"/"+rec.ID, rec.Sealed)
 		c.must("opening a key's material", err)
-		out = append(out, canary.Canary{Name: "the material of " + id, Secret: secret})
+		out = append(out, canary.PrivateKey("the material of "+id, secret)...)
 	}
 	if len(out) == 0 {
 		c.t.Error("there are no keys")

@@ -66,8 +66,8 @@ func (c *testCluster) hasSigningKey(m *member, modIndex uint64) bool {
 }
 
 // use makes every opened form of the keys' material on a member: symmetric material, a
-// private key, its public key, and a MAC key.
-func (c *testCluster) use(m *member, symmetric, signing, mac string) {
+// private key, its public key, and a MAC key; of the key that encapsulates, too, both.
+func (c *testCluster) use(m *member, symmetric, signing, mac, kem string) {
 	c.t.Helper()
 	c.encrypt(m, symmetric)
 	client, ctx, message := c.patientClient(m), c.t.Context(), []byte("x")
@@ -77,6 +77,12 @@ func (c *testCluster) use(m *member, symmetric, signing, mac string) {
 	c.must("Verify", err)
 	_, err = client.GenerateMac(ctx, &awskms.GenerateMacInput{KeyId: &mac, Message: message, MacAlgorithm: types.MacAlgorithmSpecHmacSha256})
 	c.must("GenerateMac", err)
+	shared, err := client.Encapsulate(ctx, &awskms.EncapsulateInput{KeyId: &kem, EncapsulationAlgorithm: types.EncapsulationAlgorithmSpecMlKem})
+	c.must("Encapsulate", err)
+	_, err = client.Decapsulate(ctx, &awskms.DecapsulateInput{
+		KeyId: &kem, SharedSecretCiphertextBlob: shared.SharedSecretCiphertextBlob, EncapsulationAlgorithm: types.EncapsulationAlgorithmSpecMlKem,
+	})
+	c.must("Decapsulate", err)
 }
 
 // destroy ends keys as their waiting periods do.
@@ -106,14 +112,15 @@ func TestDestroyedSecretsLeaveMemory(t *testing.T) {
 	first := c.members[0]
 	gone, kept := c.newKey(first), c.newKey(first)
 	signing, mac := c.newKeyOf(first, types.KeySpecEccNistP256, types.KeyUsageTypeSignVerify), c.newKeyOf(first, types.KeySpecHmac256, types.KeyUsageTypeGenerateVerifyMac)
+	kem := c.newKeyOf(first, types.KeySpecMlKem768, types.KeyUsageTypeEncapsulateDecapsulate)
 	for i, m := range c.members {
-		c.use(m, gone, signing, mac)
+		c.use(m, gone, signing, mac, kem)
 		c.encrypt(m, kept)
-		if n := m.materials.Len(); n != 5 {
-			t.Errorf("member %d has %d opened materials, want 5", i, n)
+		if n := m.materials.Len(); n != 7 {
+			t.Errorf("member %d has %d opened materials, want 7", i, n)
 		}
 	}
-	c.destroy(gone, signing, mac)
+	c.destroy(gone, signing, mac, kem)
 	for _, m := range c.members {
 		until(t, "the material leaves memory", func() bool { return m.materials.Len() == 1 })
 	}

@@ -112,6 +112,9 @@ func explanationRows(e *admin.ExplainResponse) [][]string {
 		}
 		rows = append(rows, []string{"Policy", s.Policy + " of " + s.Holder}, []string{"Statement", fmt.Sprint(s.Index) + sid})
 	}
+	if g := e.Grant; g != nil {
+		rows = append(rows, []string{"Grant", g.ID + " to " + g.Grantee}, []string{"Operations", strings.Join(g.Operations, ", ")})
+	}
 	if e.Message != "" {
 		rows = append(rows, []string{"Message", e.Message})
 	}
@@ -129,6 +132,8 @@ func because(e *admin.ExplainResponse) string {
 	switch {
 	case e.Explicit:
 		return "explicitly, by a statement of " + withArticle(e.Ground)
+	case e.Grant != nil:
+		return "by a grant"
 	case e.Allowed && e.Ground != "":
 		return "implicitly, as an account's root user"
 	case e.Allowed:

@@ -2,6 +2,7 @@ package testkit
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"log/slog"
 	"path/filepath"
@@ -252,10 +253,15 @@ func (c *Cluster) Must(i int, op string, body JSON) JSON {
 	return out
 }
 
-// Do makes a KMS call through a node, again under the same invocation id while nothing
-// was done or nobody knows what was, as SDKs do. It returns the answer's object, nil
-// for an empty body, or the refusal. Any goroutine may call it.
+// Do makes a KMS call of Account's root user through a node, again under the same
+// invocation id while nothing was done or nobody knows what was, as SDKs do. It returns
+// the answer's object, nil for an empty body, or the refusal. Any goroutine may call it.
 func (c *Cluster) Do(i int, op string, body JSON) (out JSON, refusal *kms.Error) {
+	return c.DoAs(i, Root, op, body)
+}
+
+// DoAs is Do by another caller.
+func (c *Cluster) DoAs(i int, who Caller, op string, body JSON) (out JSON, refusal *kms.Error) {
 	text, err := json.Marshal(body)
 	if err != nil {
 		panic(err)
@@ -263,7 +269,7 @@ func (c *Cluster) Do(i int, op string, body JSON) (out JSON, refusal *kms.Error)
 	var raw []byte
 	invocation := service.NewUUID()
 	answered := Eventually(func() bool {
-		raw, err = c.call(c.Nodes[i], op, text, invocation)
+		raw, err = c.call(c.Nodes[i], who, op, text, invocation)
 		refusal, _ = kms.AsError(err)
 		return err == nil || kms.Info(refusal.Code).Fault == kms.FaultClient
 	})
@@ -279,18 +285,34 @@ func (c *Cluster) Do(i int, op string, body JSON) (out JSON, refusal *kms.Error)
 	return out, nil
 }
 
-func (c *Cluster) call(n *ClusterNode, op string, body []byte, invocation string) ([]byte, error) {
+func (c *Cluster) call(n *ClusterNode, who Caller, op string, body []byte, invocation string) ([]byte, error) {
 	session, err := n.Service.Open(c.t.Context())
 	if err != nil {
 		return nil, err
 	}
-	_, principal, ok := session.Secret(AccessKey, "")
+	_, principal, ok := session.Secret(who.AccessKey, who.Token)
 	if !ok {
 		return nil, kms.ErrUnavailable
 	}
 	return session.Do(c.t.Context(), &service.Call{
-		Service: "kms", Operation: op, Body: body, Region: Region, Principal: principal,
+		Service: "kms", Operation: op, Body: body, Region: who.Region, Principal: principal, SessionToken: who.Token,
 		Source: Source, RequestID: service.NewUUID(), InvocationID: invocation,
+	})
+}
+
+// Apply applies a command behind the services' backs, through whichever node leads.
+func (c *Cluster) Apply(args fsm.Args) {
+	c.t.Helper()
+	var key fsm.ReqKey
+	rand.Read(key[:])
+	cmd, err := fsm.NewCommand(key, fsm.Meta{Time: time.Now().UnixMilli()}, args)
+	check(c.t, err)
+	c.Until("a command is applied", func() bool {
+		result, _, err := c.Nodes[c.Leader()].Propose(c.t.Context(), cmd)
+		if err == nil && (result.Err != nil || result.Conflict || result.Fatal != nil) {
+			c.t.Fatalf("applying %T: %+v", args, result)
+		}
+		return err == nil
 	})
 }
 

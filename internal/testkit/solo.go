@@ -186,6 +186,26 @@ func (s *Solo) ApplyMeta(t testing.TB, meta fsm.Meta, args fsm.Args) uint64 {
 	return index
 }
 
+// ApplyAll is Apply for n commands, with one state for all of them.
+func (s *Solo) ApplyAll(t testing.TB, n int, args func(i int) fsm.Args) {
+	t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	indexes, cmds := make([]uint64, n), make([]fsm.Command, n)
+	for i := range n {
+		var err error
+		cmds[i], err = fsm.NewCommand(fsm.ReqKey{}, fsm.Meta{Time: s.now.Load()}, args(i))
+		check(t, err)
+		s.index++
+		indexes[i] = s.index
+	}
+	for _, result := range s.Machine.ApplyBatch(indexes, cmds) {
+		if result.Err != nil || result.Fatal != nil || result.Conflict {
+			t.Fatalf("applying %d commands: %+v", n, result)
+		}
+	}
+}
+
 func (s *Solo) apply(cmd fsm.Command) (fsm.Result, uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -31,10 +31,16 @@ func explainRows() []*service.Row {
 	}
 }
 
+// contextPrefix starts the condition keys of pairs of the encryption context.
+const contextPrefix = "kms:EncryptionContext:"
+
 func explain(_ context.Context, r *service.Request, in *wire.ExplainRequest) (*wire.ExplainResponse, error) {
-	q := &service.Question{Principal: in.Principal, Action: in.Action, Resource: in.Resource, Context: make(map[string][]string, len(in.Context))}
+	q := &service.Question{Principal: in.Principal, Action: in.Action, Resource: in.Resource, Context: make(map[string][]string, len(in.Context)), EncryptionContext: map[string]string{}}
 	for key, values := range in.Context {
 		q.Context[strings.ToLower(key)] = values
+		if name := key[min(len(key), len(contextPrefix)):]; len(values) == 1 && strings.EqualFold(key[:len(key)-len(name)], contextPrefix) {
+			q.EncryptionContext[name] = values[0]
+		}
 	}
 	e, err := r.Explain(q)
 	if err != nil {
@@ -52,6 +58,9 @@ func explain(_ context.Context, r *service.Request, in *wire.ExplainRequest) (*w
 	}
 	if c := e.Decisive; c != nil {
 		out.Statement = &wire.Statement{Policy: c.Name, Holder: c.Holder, Index: d.Statement, Sid: d.Sid, Text: json.RawMessage(e.Statement)}
+	}
+	if g := e.Grant; g != nil {
+		out.Grant = &wire.GrantSeen{ID: g.ID, Name: g.Name, Grantee: e.Grantee, Operations: g.Operations.Names()}
 	}
 	return out, nil
 }

@@ -14,7 +14,7 @@ import (
 func (a *api) agreementRows() []*service.Row {
 	return []*service.Row{
 		service.Op[wire.DeriveSharedSecretRequest, wire.DeriveSharedSecretResponse]{
-			Service: serviceName, Name: "DeriveSharedSecret", Quota: service.QuotaECC,
+			Service: serviceName, Name: "DeriveSharedSecret", QuotaOf: func(kms.KeySpec) service.Quota { return service.QuotaECC },
 			Keys: []service.KeyRule[wire.DeriveSharedSecretRequest]{use(kms.KeyAgreement, func(in *wire.DeriveSharedSecretRequest) string { return in.KeyId }, "kms:DeriveSharedSecret",
 				func(in *wire.DeriveSharedSecretRequest, key string) []string {
 					return parameter(key, "kms:keyagreementalgorithm", in.KeyAgreementAlgorithm)

@@ -41,6 +41,9 @@ func aliasResource(name string) string {
 	return `{"accountId":"111122223333","type":"AWS::KMS::Key","ARN":"arn:aws:kms:us-east-1:111122223333:` + name + `"}`
 }
 
+const serviceGrantOfID = `{"KeyId":"$ID","GranteeServicePrincipal":"s3.amazonaws.com","RetiringServicePrincipal":"ec2.amazonaws.com","Operations":["Decrypt"],
+	"Constraints":{"EncryptionContextEquals":{"a":"1"},"SourceArn":"arn:aws:s3:us-east-1:999999999999:bucket"}}`
+
 var recordCases = []recordCase{
 	{op: "Encrypt", body: `{"KeyId":"$ALIAS","Plaintext":"cGxhaW50ZXh0","EncryptionContext":{"b":"2","app":"x"}}`,
 		request: `{"keyId":"$ALIAS","encryptionAlgorithm":"SYMMETRIC_DEFAULT","encryptionContext":{"app":"x","b":"2"}}`, response: `null`, res: `[` + keyResource + `]`, readOnly: true},
@@ -89,6 +92,21 @@ var recordCases = []recordCase{
 	{op: "ListKeys", body: `{"Limit":5}`, request: `{"limit":5}`, response: `null`, res: `[]`, readOnly: true},
 	{op: "ListAliases", body: ``, request: `null`, response: `null`, res: `[]`, readOnly: true},
 	{op: "ListAliases", body: `{"KeyId":"$ID","Limit":7.0}`, request: `{"keyId":"$ID","limit":7}`, response: `null`, res: `[` + keyResource + `]`, readOnly: true},
+	{op: "CreateGrant", res: `[` + keyResource + `]`, response: `{"grantId":"$GRANTID","keyId":"$ARN"}`,
+		body: `{"KeyId":"$ID","GranteePrincipal":"111122223333","RetiringPrincipal":"arn:aws:iam::999999999999:role/R","Operations":["ReEncryptTo","Decrypt"],"Name":"n/1",
+			"Constraints":{"EncryptionContextSubset":{"b":"2","a":"1"},"SourceArn":"arn:aws:s3:us-east-1:999999999999:bucket"}}`,
+		request: `{"keyId":"$ID","constraints":{"encryptionContextSubset":{"a":"1","b":"2"},"sourceArn":"arn:aws:s3:us-east-1:999999999999:bucket"},
+			"operations":["ReEncryptTo","Decrypt"],"granteePrincipal":"111122223333","retiringPrincipal":"arn:aws:iam::999999999999:role/R","name":"n/1"}`},
+	{op: "CreateGrant", body: serviceGrantOfID, res: `[` + keyResource + `]`, response: `{"grantId":"$GRANTID","keyId":"$ARN"}`,
+		request: `{"keyId":"$ID","constraints":{"encryptionContextEquals":{"a":"1"},"sourceArn":"arn:aws:s3:us-east-1:999999999999:bucket"},"operations":["Decrypt"],
+			"granteeServicePrincipal":"s3.amazonaws.com","retiringServicePrincipal":"ec2.amazonaws.com"}`},
+	{op: "ListGrants", body: `{"KeyId":"$ARN","Limit":7}`, request: `{"keyId":"$ARN","limit":7}`, response: `null`, res: `[` + keyResource + `]`, readOnly: true},
+	{op: "ListGrants", body: `{"KeyId":"$ID","GrantId":"$GRANT","GranteePrincipal":"111122223333"}`, request: `{"keyId":"$ID","grantId":"$GRANT","granteePrincipal":"111122223333"}`,
+		response: `null`, res: `[` + keyResource + `]`, readOnly: true},
+	{op: "ListRetirableGrants", body: `{"RetiringPrincipal":"111122223333","Limit":7}`, request: `{"limit":7,"retiringPrincipal":"111122223333"}`, response: `null`, res: `[]`, readOnly: true},
+	{op: "RetireGrant", body: `{"GrantToken":"$TOKEN"}`, request: `null`, response: `{"keyId":"$ARN"}`, event: `{"grantId":"$BYTOKEN"}`, res: `[` + keyResource + `]`},
+	{op: "RetireGrant", body: `{"KeyId":"$ARN","GrantId":"$GRANT"}`, request: `{"keyId":"$ARN","grantId":"$GRANT"}`, response: `{"keyId":"$ARN"}`, event: `{"grantId":"$GRANT"}`, res: `[` + keyResource + `]`},
+	{op: "RevokeGrant", body: `{"KeyId":"$ID","GrantId":"$REVOKE"}`, request: `{"keyId":"$ID","grantId":"$REVOKE"}`, response: `{"keyId":"$ARN"}`, res: `[` + keyResource + `]`},
 	{op: "DisableKey", body: `{"KeyId":"$ID"}`, request: `{"keyId":"$ID"}`, response: `{"keyId":"$ARN"}`, res: `[` + keyResource + `]`},
 	{op: "EnableKey", body: `{"KeyId":"$ARN"}`, request: `{"keyId":"$ARN"}`, response: `{"keyId":"$ARN"}`, res: `[` + keyResource + `]`},
 	{op: "CreateAlias", body: `{"AliasName":"alias/made","TargetKeyId":"$ID"}`, request: `{"aliasName":"alias/made","targetKeyId":"$ID"}`,
@@ -183,12 +201,21 @@ var refusalCases = []recordCase{
 	{op: "ListKeys", body: `{"Marker":"x"}`, request: `{"marker":"x"}`, res: `[]`, readOnly: true, errorCode: "InvalidMarkerException", errorMessage: "Could not deserialize marker 'x'"},
 	{op: "CreateAlias", body: `{"AliasName":"$ALIAS","TargetKeyId":"$ID"}`, request: `{"aliasName":"$ALIAS","targetKeyId":"$ID"}`,
 		res: `[` + aliasResource("$ALIAS") + `,` + keyResource + `]`, errorCode: "AlreadyExistsException", errorMessage: "An alias with the name arn:aws:kms:us-east-1:111122223333:$ALIAS already exists"},
+	{op: "CreateGrant", body: `{"KeyId":"$ID","GranteePrincipal":"111122223333","Operations":["Sign"]}`, request: `{"keyId":"$ID","operations":["Sign"],"granteePrincipal":"111122223333"}`,
+		res: `[` + keyResource + `]`, errorCode: "ValidationException", errorMessage: "Sign is not supported for this key"},
+	{op: "RetireGrant", body: `{"GrantToken":"secretToken"}`, request: `null`, errorCode: "InvalidGrantTokenException", errorMessage: "The grant token is not valid."},
+	{op: "RetireGrant", body: `{"KeyId":"$ID","GrantId":"` + noGrant + `"}`, request: `{"keyId":"$ID","grantId":"` + noGrant + `"}`, res: `[` + keyResource + `]`,
+		errorCode: "NotFoundException", errorMessage: "Grant ID " + noGrant + " not found"},
+	{op: "RetireGrant", body: `{"KeyId":"$ARN","GrantId":"` + noGrant + `"}`, caller: testkit.OtherKey, request: `{"keyId":"$ARN","grantId":"` + noGrant + `"}`, errorCode: "AccessDenied",
+		errorMessage: "User: arn:aws:iam::444455556666:root is not authorized to perform: kms:RetireGrant on resource: $ARN" + threeReasons},
+	{op: "RevokeGrant", body: `{"KeyId":"$ID","GrantId":"$FOREVER","DryRun":true}`, request: `{"keyId":"$ID","grantId":"$FOREVER"}`, res: `[` + keyResource + `]`,
+		errorCode: "DryRunOperationException", errorMessage: "The request would have succeeded, but the DryRun option is set."},
 	{op: "CreateAlias", body: `{"AliasName":"alias/aws/x","TargetKeyId":"$ID"}`, request: `{"aliasName":"alias/aws/x","targetKeyId":"$ID"}`, errorCode: "NotAuthorizedException"},
 	{op: "DisableKey", body: `{"KeyId":"$ARN"}`, caller: testkit.OtherKey, request: `{"keyId":"$ARN"}`,
 		errorCode: "AccessDenied", errorMessage: "User: arn:aws:iam::444455556666:root is not authorized to perform: kms:DisableKey on resource: $ARN" + threeReasons},
-	{op: "CreateKey", body: `{"Origin":"EXTERNAL"}`, res: `[]`,
-		request:   `{"origin":"EXTERNAL","bypassPolicyLockoutSafetyCheck":false,"customerMasterKeySpec":"SYMMETRIC_DEFAULT","keySpec":"SYMMETRIC_DEFAULT","keyUsage":"ENCRYPT_DECRYPT"}`,
-		errorCode: "UnsupportedOperationException", errorMessage: "This version of kmsd does not create keys of Origin EXTERNAL."},
+	{op: "CreateKey", body: `{"Origin":"EXTERNAL","KeySpec":"ML_DSA_44","KeyUsage":"SIGN_VERIFY"}`, res: `[]`,
+		request:   `{"origin":"EXTERNAL","bypassPolicyLockoutSafetyCheck":false,"customerMasterKeySpec":"ML_DSA_44","keySpec":"ML_DSA_44","keyUsage":"SIGN_VERIFY"}`,
+		errorCode: "UnsupportedOperationException", errorMessage: "KeySpec ML_DSA_44 is not supported for keys of Origin EXTERNAL."},
 }
 
 func TestRecords(t *testing.T) {
@@ -200,6 +227,11 @@ func TestRecords(t *testing.T) {
 	made := slices.Concat(newMade(t, s, "Verify", signer), []string{"$SIGNARN", testkit.ARN(signer), "$SIGN", signer, "$MACARN", testkit.ARN(mac), "$MACKEY", mac}, newMade(t, s, "VerifyMac", mac))
 	kem, ecdh := newKeyFor(t, s, "Decapsulate"), newKeyFor(t, s, "DeriveSharedSecret")
 	made = slices.Concat(made, newMade(t, s, "Decapsulate", kem), []string{"$KEMARN", testkit.ARN(kem), "$KEM", kem, "$ECDHARN", testkit.ARN(ecdh), "$ECDH", ecdh})
+	tokened := s.Must(t, "CreateGrant", obj{"KeyId": key, "GranteePrincipal": testkit.Account, "Operations": []string{"Decrypt"}})
+	made = append(made, "$TOKEN", tokened["GrantToken"].(string), "$BYTOKEN", tokened["GrantId"].(string))
+	for _, name := range []string{"$GRANT", "$REVOKE", "$FOREVER"} {
+		made = append(made, name, newGrant(t, s, key, testkit.Account, "Decrypt"))
+	}
 	names := append(made, "$ID", key, "$ARN", testkit.ARN(key), "$M", materialOf(t, s, key), "$TO", testkit.ARN(to), "$TM", materialOf(t, s, to), "$ALIAS", "alias/app", "$BLOB", s.NewBlob(t, key),
 		"$POLICY", `{\"Version\":\"2012-10-17\",\"Statement\":[{\"Effect\":\"Allow\",\"Principal\":{\"AWS\":\"111122223333\"},\"Action\":\"kms:*\",\"Resource\":\"*\"}]}`)
 	for _, row := range append(recordCases, refusalCases...) {
@@ -215,6 +247,9 @@ func testRecord(t *testing.T, s *testkit.Solo, row recordCase, names []string) {
 	a := s.Call(t, who, row.op, fill(row.body, names...))
 	if made, ok := a.Body["KeyMetadata"].(obj); ok {
 		names = append([]string{"$NEW", made["KeyId"].(string), "$NM", made["CurrentKeyMaterialId"].(string)}, names...)
+	}
+	if id, ok := a.Body["GrantId"].(string); ok {
+		names = append([]string{"$GRANTID", id}, names...)
 	}
 	rec := s.Record(t, a)
 	wantMember := func(name, want string) {
@@ -281,8 +316,14 @@ func TestRecordsHoldNoSecrets(t *testing.T) {
 	for name, secret := range signAndMac(t, s, plaintext) {
 		secrets[name] = secret
 	}
+	granted := s.Must(t, "CreateGrant", obj{"KeyId": key, "GranteePrincipal": testkit.Account, "Operations": []string{"Decrypt"}})["GrantToken"].(string)
+	secrets["grant token"], secrets["grant token as text"] = unb64(t, granted), []byte(granted)
+	s.Must(t, "Decrypt", obj{"CiphertextBlob": b64(sealed), "GrantTokens": []string{granted}})
+	s.Must(t, "RetireGrant", obj{"GrantToken": granted})
+	s.Call(t, testkit.Root, "RetireGrant", obj{"GrantToken": granted})
 	pair := s.Must(t, "GenerateDataKeyPair", obj{"KeyId": key, "KeyPairSpec": "ECC_NIST_P256"})
 	secrets["private key of a pair"], secrets["sealed private key"] = unb64(t, pair["PrivateKeyPlaintext"]), unb64(t, pair["PrivateKeyCiphertextBlob"])
+	secrets["scalar of a pair"] = secrets["private key of a pair"][36:68] // behind the head that all P-256 keys share (RFC 5915, RFC 5208)
 	for name, secret := range shareSecrets(t, s) {
 		secrets[name] = secret
 	}

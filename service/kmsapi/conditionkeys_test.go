@@ -23,6 +23,8 @@ type conditionCase struct {
 	action string
 	// identityOnly tells that key policies do not have the key.
 	identityOnly bool
+	// unlet tells that the key's policy lets nobody do it.
+	unlet bool
 	// result is what the call is answered when it is allowed; success if empty.
 	result string
 }
@@ -62,6 +64,14 @@ const (
 	withDecapsulate = `{"KeyId":"alias/app","SharedSecretCiphertextBlob":"$ENCAPSULATED","EncapsulationAlgorithm":"ML_KEM"}`
 	decapsulateID   = `{"KeyId":"$KEY","SharedSecretCiphertextBlob":"$ENCAPSULATED","EncapsulationAlgorithm":"ML_KEM"}`
 
+	byGrant   = `{"KeyId":"$KEY","GrantId":"$GRANT"}`
+	bareGrant = `{"KeyId":"$KEY","GranteePrincipal":"999999999999","Operations":["DescribeKey"]}`
+	withGrant = `{"KeyId":"$KEY","GranteePrincipal":"arn:aws:iam::999999999999:role/R","RetiringPrincipal":"arn:aws:iam::999999999999:root","Operations":["Decrypt","ReEncryptFrom"],
+		"Constraints":{"EncryptionContextSubset":{"App":"x","a:b":"y"},"SourceArn":"arn:aws:s3:us-east-1:999999999999:bucket"}}`
+	equalsGrant  = `{"KeyId":"$KEY","GranteePrincipal":"999999999999","Operations":["Decrypt"],"Constraints":{"EncryptionContextEquals":{"App":"x"}}}`
+	serviceGrant = `{"KeyId":"$KEY","GranteeServicePrincipal":"s3.amazonaws.com","RetiringServicePrincipal":"ec2.amazonaws.com","Operations":["Decrypt"],
+		"Constraints":{"SourceArn":"arn:aws:s3:us-east-1:999999999999:bucket"}}`
+
 	newTags = `{"Tags":[{"TagKey":"A","TagValue":"1"},{"TagKey":"b","TagValue":"2"}]}`
 )
 
@@ -100,7 +110,7 @@ var conditionCases = slices.Concat([]conditionCase{
 	{key: "aws:TagKeys", op: "UntagResource", body: `{"KeyId":"$KEY","TagKeys":["A","b"]}`, operator: "ForAnyValue:StringEquals", value: "b", other: "B", absent: `{"KeyId":"$KEY","TagKeys":[]}`},
 	{key: "aws:TagKeys", op: "CreateKey", body: newTags, operator: "ForAnyValue:StringEquals", value: "A", other: "a", absent: `{}`},
 	{key: "aws:TagKeys", op: "CreateKey", body: newTags, operator: "ForAnyValue:StringEquals", value: "A", other: "a", action: "kms:TagResource"},
-}, ofAlias("DescribeKey", "", "alias/app", byAlias, byID), ofAlias("DescribeKey", "", "alias/app", byARN, `{"KeyId":"$ARN"}`),
+}, grantConditionCases, ofAlias("DescribeKey", "", "alias/app", byAlias, byID), ofAlias("DescribeKey", "", "alias/app", byARN, `{"KeyId":"$ARN"}`),
 	ofAlias("GetPublicKey", "", "alias/app", byAlias, byID),
 	ofSigning("Sign", signID, signHash), ofAlias("Sign", "", "alias/app", withSign, signID),
 	ofSigning("Verify", verifyID, verifyHash), ofAlias("Verify", "", "alias/app", withVerify, verifyID),
@@ -120,6 +130,10 @@ var conditionCases = slices.Concat([]conditionCase{
 	ofContext("ReEncrypt", "kms:ReEncryptFrom", rePair, reNone), ofAlias("ReEncrypt", "kms:ReEncryptFrom", "alias/app", rePair, reNone),
 	ofAlias("ReEncrypt", "kms:ReEncryptTo", "alias/second", rePair, reNone),
 	[]conditionCase{
+		{key: "kms:ExpirationModel", op: "ImportKeyMaterial", body: toImport, value: "KEY_MATERIAL_EXPIRES", other: "KEY_MATERIAL_DOES_NOT_EXPIRE", result: "ExpiredImportTokenException"},
+		{key: "kms:ValidTo", op: "ImportKeyMaterial", body: toImport, operator: "NumericEquals", value: "1800000000", other: "1800000001", result: "ExpiredImportTokenException"},
+		{key: "kms:WrappingAlgorithm", op: "GetParametersForImport", body: toWrap, value: "RSAES_OAEP_SHA_256", other: "RSAES_OAEP_SHA_1"},
+		{key: "kms:WrappingKeySpec", op: "GetParametersForImport", body: toWrap, value: "RSA_2048", other: "RSA_4096"},
 		{key: "kms:KeyAgreementAlgorithm", op: "DeriveSharedSecret", body: deriveID, value: "ECDH", other: "ecdh"},
 		{key: "kms:MacAlgorithm", op: "GenerateMac", body: macID, value: "HMAC_SHA_256", other: "HMAC_SHA_512"},
 		{key: "kms:MacAlgorithm", op: "VerifyMac", body: verifyMacID, value: "HMAC_SHA_256", other: "HMAC_SHA_512"},
@@ -130,6 +144,29 @@ var conditionCases = slices.Concat([]conditionCase{
 		{key: "kms:EncryptionAlgorithm", op: "Encrypt", body: `{"KeyId":"$KEY","Plaintext":"AA==","EncryptionAlgorithm":"RSAES_OAEP_SHA_256"}`, value: "RSAES_OAEP_SHA_256", other: "SYMMETRIC_DEFAULT", result: "InvalidKeyUsageException"},
 	},
 )
+
+// grantConditionCases are the keys of the operations on grants.
+var grantConditionCases = []conditionCase{
+	{key: "kms:GrantConstraintType", op: "CreateGrant", body: withGrant, value: "EncryptionContextSubset", other: "EncryptionContextEquals", absent: bareGrant},
+	{key: "kms:GrantConstraintType", op: "CreateGrant", body: equalsGrant, value: "EncryptionContextEquals", other: "EncryptionContextSubset", absent: serviceGrant},
+	{key: "kms:GrantConstraintSourceArn", op: "CreateGrant", body: withGrant, operator: "ArnLike", value: "arn:aws:s3:*:999999999999:b*", other: "arn:aws:s3:*:999999999999:c*", absent: bareGrant},
+	{key: "kms:GrantIsForAWSResource", op: "CreateGrant", body: bareGrant, operator: "Bool", value: "false", other: "true"},
+	{key: "kms:GrantIsForAWSResource", op: "ListGrants", body: byID, operator: "Bool", value: "false", other: "true"},
+	{key: "kms:GrantIsForAWSResource", op: "RevokeGrant", body: byGrant, operator: "Bool", value: "false", other: "true"},
+	{key: "kms:GrantOperations", op: "CreateGrant", body: withGrant, operator: "ForAllValues:StringEquals", value: `Decrypt","ReEncryptFrom`, other: `Decrypt","reencryptfrom`},
+	{key: "kms:GrantOperations", op: "CreateGrant", body: withGrant, operator: "ForAnyValue:StringEquals", value: "ReEncryptFrom", other: "ReEncryptTo"},
+	{key: "kms:GranteePrincipal", op: "CreateGrant", body: withGrant, value: "arn:aws:iam::999999999999:role/R", other: "arn:aws:iam::999999999999:role/S", absent: serviceGrant},
+	{key: "kms:GranteePrincipal", op: "CreateGrant", body: bareGrant, value: "999999999999", other: "arn:aws:iam::999999999999:root"},
+	{key: "kms:RetiringPrincipal", op: "CreateGrant", body: withGrant, value: "arn:aws:iam::999999999999:root", other: "999999999999", absent: bareGrant},
+	{key: "kms:GranteeServicePrincipal", op: "CreateGrant", body: serviceGrant, value: "s3.amazonaws.com", other: "ec2.amazonaws.com", absent: bareGrant},
+	{key: "kms:RetiringServicePrincipal", op: "CreateGrant", body: serviceGrant, value: "ec2.amazonaws.com", other: "s3.amazonaws.com", absent: bareGrant},
+	{key: "kms:EncryptionContext:app", op: "CreateGrant", body: withGrant, value: "x", other: "X", absent: bareGrant},
+	{key: "kms:EncryptionContext:app", op: "CreateGrant", body: equalsGrant, value: "x", other: "X", absent: serviceGrant},
+	{key: "KMS:EncryptionContext:A:B", op: "CreateGrant", body: withGrant, value: "y", other: "x", absent: equalsGrant},
+	{key: "kms:EncryptionContextKeys", op: "CreateGrant", body: withGrant, operator: "ForAnyValue:StringEquals", value: "App", other: "app", absent: bareGrant},
+	{key: "kms:CallerAccount", op: "RetireGrant", body: byGrant, value: "111122223333", other: "444455556666", unlet: true},
+	{key: "aws:ResourceTag/Team", op: "RetireGrant", body: byGrant, value: "red", other: "RED", unlet: true},
+}
 
 // ofContext are the keys of an operation with an encryption context: "App" is "x" and
 // "a:b" is "y" in body, and there is none in absent.
@@ -257,7 +294,7 @@ func TestConditionKeyValues(t *testing.T) {
 		t.Run(c.op+" "+c.key+" "+c.action, func(t *testing.T) {
 			t.Parallel()
 			c.check(t, false)
-			if c.op != "CreateKey" {
+			if c.op != "CreateKey" && !c.unlet {
 				c.check(t, true)
 			}
 		})

@@ -113,8 +113,10 @@ func checkServed(in *wire.CreateKeyRequest) error {
 	switch {
 	case keySpec(in) == "SM2":
 		return unsupported("KeySpec SM2 is not supported in this region")
-	case origin(in) != string(kms.OriginKMS):
-		return unsupported("This version of kmsd does not create keys of Origin " + in.Origin + ".")
+	case origin(in) == string(kms.OriginExternal) && !kms.KeySpec(keySpec(in)).Imports():
+		return unsupported("KeySpec " + keySpec(in) + " is not supported for keys of Origin EXTERNAL.")
+	case origin(in) == string(kms.OriginExternal) && isTrue(in.MultiRegion):
+		return unsupported("This version of kmsd does not create multi-Region keys of Origin EXTERNAL.")
 	}
 	return nil
 }

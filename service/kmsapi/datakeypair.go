@@ -16,10 +16,10 @@ func (a *api) dataKeyPairRows() []*service.Row {
 			Service: serviceName, Name: "GenerateDataKeyPair",
 			QuotaFor: func(in *wire.GenerateDataKeyPairRequest) service.Quota { return service.QuotaOfPair(in.KeyPairSpec) },
 			Keys: []service.KeyRule[wire.GenerateDataKeyPairRequest]{
-				usePair(func(in *wire.GenerateDataKeyPairRequest) string { return in.KeyId }, "kms:GenerateDataKeyPair",
+				within(usePair(func(in *wire.GenerateDataKeyPairRequest) string { return in.KeyId }, "kms:GenerateDataKeyPair",
 					func(in *wire.GenerateDataKeyPairRequest, key string) []string {
 						return pairEncryption(key, in.KeyPairSpec, in.EncryptionContext)
-					}),
+					}), func(in *wire.GenerateDataKeyPairRequest) map[string]string { return in.EncryptionContext }),
 			},
 			Check: func(in *wire.GenerateDataKeyPairRequest) error {
 				return checkDataKeyPair(in.KeyPairSpec, in.EncryptionContext)
@@ -37,10 +37,12 @@ func (a *api) dataKeyPairRows() []*service.Row {
 				return service.QuotaOfPair(in.KeyPairSpec)
 			},
 			Keys: []service.KeyRule[wire.GenerateDataKeyPairWithoutPlaintextRequest]{
-				usePair(func(in *wire.GenerateDataKeyPairWithoutPlaintextRequest) string { return in.KeyId }, "kms:GenerateDataKeyPairWithoutPlaintext",
+				within(usePair(func(in *wire.GenerateDataKeyPairWithoutPlaintextRequest) string { return in.KeyId }, "kms:GenerateDataKeyPairWithoutPlaintext",
 					func(in *wire.GenerateDataKeyPairWithoutPlaintextRequest, key string) []string {
 						return pairEncryption(key, in.KeyPairSpec, in.EncryptionContext)
-					}),
+					}), func(in *wire.GenerateDataKeyPairWithoutPlaintextRequest) map[string]string {
+					return in.EncryptionContext
+				}),
 			},
 			Check: func(in *wire.GenerateDataKeyPairWithoutPlaintextRequest) error {
 				return checkDataKeyPair(in.KeyPairSpec, in.EncryptionContext)

@@ -29,13 +29,15 @@ var neverOccur = []struct{ code, operations, why string }{
 	{"InvalidArnException", "CreateKey", "a principal whose ARN is broken is answered by MalformedPolicyDocumentException"},
 	{"InvalidAliasNameException", "CreateAlias", "AWS answers ValidationException"},
 	{"LimitExceededException", "TagResource", "AWS answers TagException"},
-	{"KMSInternalException", "DescribeKey GenerateRandom GetKeyPolicy GetKeyRotationStatus GetPublicKey ListAliases ListKeyPolicies ListKeyRotations ListKeys ListResourceTags",
+	{"KMSInternalException", "DescribeKey GenerateRandom GetKeyPolicy GetKeyRotationStatus GetPublicKey ListAliases ListGrants ListKeyPolicies ListKeyRotations ListKeys ListResourceTags ListRetirableGrants",
 		"they answer from what is in memory, and nothing of it can fail but by a defect"},
 	{"KMSInternalException", "Encapsulate Verify", "it opens no secret, and nothing else of it can fail but by a defect"},
+	{"NotFoundException", "ListRetirableGrants", "it names no key, and who does not exist is answered by InvalidArnException"},
 	{"InvalidKeyUsageException", "GetPublicKey", "keys of every usage have a public key, and those that have none answer UnsupportedOperationException"},
 	{"DisabledException", "GetPublicKey", "it works for disabled keys"},
+	{"KMSInternalException", "GetParametersForImport", "it opens no secret, and nothing else of it can fail but by a defect"},
 	// AWS: "Key states of AWS KMS keys" has a tick in every column.
-	{"KMSInvalidStateException", "DeleteAlias GetKeyPolicy GetKeyRotationStatus ListKeyPolicies ListKeyRotations PutKeyPolicy", "they work in every state"},
+	{"KMSInvalidStateException", "DeleteAlias GetKeyPolicy GetKeyRotationStatus ListGrants ListKeyPolicies ListKeyRotations PutKeyPolicy RetireGrant RevokeGrant", "they work in every state"},
 }
 
 // neverAnswered returns the errors that operations declare, that can occur, and that no
@@ -82,10 +84,12 @@ func TestNeverOccur(t *testing.T) {
 }
 
 // writeCases are a call of every operation that writes, which would succeed. $KEY is an
-// enabled key, $PENDING one that waits for its deletion.
+// enabled key, $GRANT a grant on it, $PENDING one that waits for its deletion.
 var writeCases = map[string]string{
 	"CancelKeyDeletion": `{"KeyId":"$PENDING"}`, "CreateAlias": `{"AliasName":"alias/new","TargetKeyId":"$KEY"}`, "CreateKey": `{}`,
+	"CreateGrant": `{"KeyId":"$KEY","GranteePrincipal":"999999999999","Operations":["Decrypt"]}`, "RetireGrant": `{"KeyId":"$KEY","GrantId":"$GRANT"}`, "RevokeGrant": `{"KeyId":"$KEY","GrantId":"$GRANT"}`,
 	"DeleteAlias": `{"AliasName":"alias/it"}`, "DisableKey": `{"KeyId":"$KEY"}`, "DisableKeyRotation": `{"KeyId":"$KEY"}`,
+	"DeleteImportedKeyMaterial": `{"KeyId":"$KEY"}`, "ImportKeyMaterial": "by kind",
 	"EnableKey": `{"KeyId":"$KEY"}`, "EnableKeyRotation": `{"KeyId":"$KEY"}`, "PutKeyPolicy": `{"KeyId":"$KEY","Policy":"$POLICY"}`,
 	"RotateKeyOnDemand": `{"KeyId":"$KEY"}`, "ScheduleKeyDeletion": `{"KeyId":"$KEY"}`, "TagResource": `{"KeyId":"$KEY","Tags":[{"TagKey":"a","TagValue":"b"}]}`,
 	"UntagResource": `{"KeyId":"$KEY","TagKeys":["made"]}`, "UpdateAlias": `{"AliasName":"alias/it","TargetKeyId":"$KEY"}`,
@@ -106,7 +110,10 @@ func TestUnknownOutcomes(t *testing.T) {
 			key, ending := s.Must(t, "CreateKey", `{"Tags":[{"TagKey":"made","TagValue":""}]}`)["KeyMetadata"].(obj)["KeyId"].(string), s.NewKey(t)
 			s.NewAlias(t, "alias/it", key)
 			s.Must(t, "ScheduleKeyDeletion", obj{"KeyId": ending})
-			body := fill(writeCases[row.name], "$KEY", key, "$PENDING", ending, "$POLICY", strings.ReplaceAll(rootPolicy, `"`, `\"`))
+			body := fill(writeCases[row.name], "$KEY", key, "$GRANT", newGrant(t, s, key, "999999999999", "Decrypt"), "$PENDING", ending, "$POLICY", strings.ReplaceAll(rootPolicy, `"`, `\"`))
+			if kinds[row.name] != "" {
+				_, body = exampleOf(t, s, row.name)
+			}
 			before := s.Prune(t)
 			s.Fault = func(fsm.Command) error { return kms.ErrOutcomeUnknown }
 			wantOutcome(t, s.Call(t, testkit.Root, row.name, body), outcome{"KMSInternalException", "The outcome of this request is unknown."})

@@ -25,12 +25,10 @@ func (a *api) createKey(ctx context.Context, r *service.Request, in *wire.Create
 		return nil, nil, err
 	}
 	key.PolicyHash = sha256.Sum256([]byte(policy))
-	id, spec, now := key.ID, key.Spec, r.Now
-	material, err := making(ctx, r, spec, func() (*fsm.Material, error) { return a.newMaterial(id, spec, now) })
+	material, err := a.firstMaterial(ctx, r, &key, kms.Origin(origin(in)))
 	if err != nil {
 		return nil, nil, err
 	}
-	key.ID, key.CurrentMaterial = material.KeyID, material.ID // an earlier attempt's, if that made it
 	metadata := keyMetadata(r.View, &key)
 	r.Record.ResponseElements.Object("keyMetadata", func(p *audit.Params) { recordMetadata(p, metadata) })
 	r.Record.Resources = []audit.Resource{{Account: key.Account, ARN: key.ARN()}}
@@ -42,6 +40,21 @@ func newKeyID(in *wire.CreateKeyRequest) string {
 		return newMultiRegionID()
 	}
 	return service.NewUUID()
+}
+
+// firstMaterial makes a new key's material, unless it is imported later.
+func (a *api) firstMaterial(ctx context.Context, r *service.Request, key *fsm.Key, origin kms.Origin) (*fsm.Material, error) {
+	if origin == kms.OriginExternal {
+		key.Origin, key.State = origin, kms.PendingImport
+		return nil, nil
+	}
+	id, spec, now := key.ID, key.Spec, r.Now
+	material, err := making(ctx, r, spec, func() (*fsm.Material, error) { return a.newMaterial(id, spec, now) })
+	if err != nil {
+		return nil, err
+	}
+	key.ID, key.CurrentMaterial = material.KeyID, material.ID // an earlier attempt's, if that made it
+	return material, nil
 }
 
 // firstPolicy is a new key's policy: the caller's, or the default one.
@@ -86,6 +99,9 @@ func keyMetadata(v *fsm.View, k *fsm.Key) *wire.KeyMetadata {
 	if k.Spec == kms.SymmetricDefault && k.CurrentMaterial != "" {
 		m.CurrentKeyMaterialId = &k.CurrentMaterial
 	}
+	if k.Origin == kms.OriginExternal && k.CurrentMaterial != "" && !k.Incomplete {
+		m.ExpirationModel, m.ValidTo = expiration(k.ValidTo)
+	}
 	switch k.State {
 	case kms.PendingDeletion:
 		m.DeletionDate = new(time.UnixMilli(k.DeletionDate).UTC())
@@ -123,6 +139,12 @@ func recordMetadata(p *audit.Params, m *wire.KeyMetadata) {
 	}
 	p.Bool("multiRegion", *m.MultiRegion)
 	recordMultiRegion(p, m.MultiRegionConfiguration)
+	if m.ExpirationModel != "" {
+		p.String("expirationModel", m.ExpirationModel)
+	}
+	if m.ValidTo != nil {
+		p.Time("validTo", m.ValidTo.UnixMilli())
+	}
 	p.OptString("currentKeyMaterialId", m.CurrentKeyMaterialId)
 }
 

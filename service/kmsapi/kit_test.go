@@ -85,8 +85,12 @@ func with(body obj, more obj) obj {
 var kinds = map[string]string{
 	"Decapsulate": "ML_KEM_768 ENCAPSULATE_DECAPSULATE", "DeriveSharedSecret": "ECC_NIST_P256 KEY_AGREEMENT", "Encapsulate": "ML_KEM_768 ENCAPSULATE_DECAPSULATE",
 	"GenerateMac": "HMAC_256 GENERATE_VERIFY_MAC", "VerifyMac": "HMAC_256 GENERATE_VERIFY_MAC",
+	"DeleteImportedKeyMaterial": imported, "GetParametersForImport": imported, "ImportKeyMaterial": imported,
 	"GetPublicKey": "ECC_NIST_P256 SIGN_VERIFY", "Sign": "ECC_NIST_P256 SIGN_VERIFY", "Verify": "ECC_NIST_P256 SIGN_VERIFY",
 }
+
+// imported is the kind of keys that wait for their material.
+const imported = "EXTERNAL"
 
 // generatorP256 is the SubjectPublicKeyInfo of the base point of P-256 (SP 800-186
 // §3.2.1.3): the public key of whose private key is one, so that the secret shared with
@@ -103,6 +107,9 @@ func newKeyFor(t testing.TB, s *testkit.Solo, op string) string {
 func newKeyOf(t testing.TB, s *testkit.Solo, kind string) string {
 	t.Helper()
 	body := obj{}
+	if kind == imported {
+		body = obj{"Origin": "EXTERNAL"}
+	}
 	if spec, usage, ok := strings.Cut(kind, " "); ok {
 		body = obj{"KeySpec": spec, "KeyUsage": usage}
 	}
@@ -120,7 +127,7 @@ func exampleOf(t testing.TB, s *testkit.Solo, op string) (key, body string) {
 
 // newMade returns what bodies of the operation hold that was made with the key before:
 // $BLOB is a ciphertext, $SIGNATURE and $MAC are those of the message "hello",
-// $ENCAPSULATED is the ciphertext of a shared secret.
+// $ENCAPSULATED is the ciphertext of a shared secret, $GRANT the id of a grant.
 func newMade(t testing.TB, s *testkit.Solo, op, key string) []string {
 	t.Helper()
 	switch op {
@@ -130,14 +137,26 @@ func newMade(t testing.TB, s *testkit.Solo, op, key string) []string {
 	case "Verify":
 		made := s.Must(t, "Sign", obj{"KeyId": key, "Message": "aGVsbG8=", "SigningAlgorithm": "ECDSA_SHA_256"})
 		return []string{"$SIGNATURE", made["Signature"].(string)}
+	case "ImportKeyMaterial":
+		made := wrapped(t, s, key, "RSAES_OAEP_SHA_256", "RSA_2048", make([]byte, 32))
+		return []string{"$TOKEN", made["ImportToken"].(string), "$WRAPPED", made["EncryptedKeyMaterial"].(string)}
 	case "VerifyMac":
 		made := s.Must(t, "GenerateMac", obj{"KeyId": key, "Message": "aGVsbG8=", "MacAlgorithm": "HMAC_SHA_256"})
 		return []string{"$MAC", made["Mac"].(string)}
+	case "RetireGrant", "RevokeGrant":
+		return []string{"$GRANT", newGrant(t, s, key, "999999999999", "DescribeKey"), "$BLOB", s.NewBlob(t, key)}
 	}
 	if kinds[op] != "" {
 		return nil
 	}
 	return []string{"$BLOB", s.NewBlob(t, key)}
+}
+
+// newGrant makes a grant on a key of Account, and returns its id. The operations are
+// separated by spaces.
+func newGrant(t testing.TB, s *testkit.Solo, key, grantee, operations string) string {
+	t.Helper()
+	return s.Must(t, "CreateGrant", obj{"KeyId": key, "GranteePrincipal": grantee, "Operations": strings.Fields(operations)})["GrantId"].(string)
 }
 
 func b64(b []byte) string { return base64.StdEncoding.EncodeToString(b) }

@@ -27,6 +27,10 @@ const (
 	pairSpecs = "[RSA_2048, RSA_3072, RSA_4096, ECC_NIST_P256, ECC_NIST_P384, ECC_NIST_P521, ECC_SECG_P256K1, SM2, ECC_NIST_EDWARDS25519, ML_KEM_512, ML_KEM_768, ML_KEM_1024]"
 )
 
+// grantEnum is the enum of GrantOperation in the model's order.
+const grantEnum = "[Decrypt, Encrypt, GenerateDataKey, GenerateDataKeyWithoutPlaintext, ReEncryptFrom, ReEncryptTo, Sign, Verify, GetPublicKey, CreateGrant, RetireGrant, DescribeKey, " +
+	"GenerateDataKeyPair, GenerateDataKeyPairWithoutPlaintext, GenerateMac, VerifyMac, DeriveSharedSecret, Encapsulate, Decapsulate]"
+
 func notInEnum(value, member, enum string) outcome {
 	return constraint("Value '" + value + "' at '" + member + "' failed to satisfy constraint: Member must satisfy enum value set: " + enum)
 }
@@ -133,6 +137,9 @@ var malformed = []struct {
 	{"ScheduleKeyDeletion", `{"KeyId":"$ID","PendingWindowInDays":6}`, validation("PendingWindowInDays must be between 7 and 30.")},
 	{"ScheduleKeyDeletion", `{"KeyId":"$ID","PendingWindowInDays":31}`, validation("PendingWindowInDays must be between 7 and 30.")},
 	{"ScheduleKeyDeletion", `{"KeyId":"$ID","PendingWindowInDays":365}`, validation("PendingWindowInDays must be between 7 and 30.")},
+	{"DeleteImportedKeyMaterial", `{}`, missing("keyId")},
+	{"GetParametersForImport", `{"KeyId":7}`, serialization(numberToText)},
+	{"ImportKeyMaterial", `{"KeyId":7}`, serialization(numberToText)},
 	{"CancelKeyDeletion", `{}`, missing("keyId")},
 	{"CancelKeyDeletion", `{"KeyId":7}`, serialization(numberToText)},
 	{"UpdateKeyDescription", `{"KeyId":"$ID"}`, missing("description")},
@@ -199,6 +206,17 @@ var malformed = []struct {
 	{"VerifyMac", `{"KeyId":"$ID","Message":"AA==","MacAlgorithm":"HMAC_SHA_256"}`, missing("mac")},
 	{"VerifyMac", `{"KeyId":"$ID","Message":"AA==","MacAlgorithm":"HMAC_SHA_256","Mac":"` + bytesOf(6145) + `"}`,
 		constraint("Value 'java.nio.HeapByteBuffer[pos=0 lim=6145 cap=6145]' at 'mac' failed to satisfy constraint: Member must have length less than or equal to 6144")},
+	{"CreateGrant", `{"KeyId":"$ID","GranteePrincipal":"999999999999"}`, missing("operations")},
+	{"CreateGrant", `{"KeyId":"$ID","GranteePrincipal":"999999999999","Operations":["Decrypt","decrypt"]}`, constraint("Value '[Decrypt, decrypt]' at 'operations' failed to satisfy constraint: " +
+		"Member must satisfy constraint: [Member must satisfy enum value set: " + grantEnum + "]")},
+	{"CreateGrant", `{"KeyId":"$ID","GranteePrincipal":"a b","Operations":["Decrypt"]}`, constraint(`Value 'a b' at 'granteePrincipal' failed to satisfy constraint: Member must satisfy regular expression pattern: ^[\w+=,.@:/-]+$`)},
+	{"CreateGrant", `{"KeyId":"$ID","GranteePrincipal":"999999999999","Operations":["Decrypt"],"Name":"a b"}`, constraint("Value 'a b' at 'name' failed to satisfy constraint: Member must satisfy regular expression pattern: ^[a-zA-Z0-9:/_-]+$")},
+	{"ListGrants", `{}`, missing("keyId")},
+	{"ListGrants", `{"KeyId":"$ID","GrantId":""}`, constraint("Value '' at 'grantId' failed to satisfy constraint: Member must have length greater than or equal to 1")},
+	{"ListRetirableGrants", `{"Limit":0}`, constraint("Value '0' at 'limit' failed to satisfy constraint: Member must have value greater than or equal to 1")},
+	{"RetireGrant", `{"GrantToken":7}`, serialization(numberToText)},
+	{"RetireGrant", `{"GrantToken":""}`, constraint("Value at 'grantToken' failed to satisfy constraint: Member must have length greater than or equal to 1")},
+	{"RevokeGrant", `{"KeyId":"$ID"}`, missing("grantId")},
 	{"PutKeyPolicy", `{"KeyId":"$ID"}`, missing("policy")},
 	{"PutKeyPolicy", `{"KeyId":"$ID","Policy":"{}","PolicyName":"other"}`, notFound("No such policy exists")},
 	{"PutKeyPolicy", `{"KeyId":"$ID","Policy":"{"}`, outcome{"MalformedPolicyDocumentException", "Policy contains invalid json"}},

@@ -18,6 +18,8 @@ type permissionCase struct {
 	op, body string
 	needs    []string
 	x        bool
+	// unlet tells that the key's policy lets nobody: the grant does.
+	unlet bool
 }
 
 // onKey is what an operation needs that is checked against its key alone.
@@ -28,6 +30,7 @@ func onNothing(op string) []string { return []string{"kms:" + op + " *"} }
 var permissionCases = []permissionCase{
 	{op: "CancelKeyDeletion", body: `{"KeyId":"$PENDING"}`, needs: []string{"kms:CancelKeyDeletion $PENDINGARN"}},
 	{op: "CreateAlias", body: `{"AliasName":"alias/new","TargetKeyId":"$KEY"}`, needs: []string{"kms:CreateAlias $OWN:alias/new", "kms:CreateAlias $ARN"}},
+	{op: "CreateGrant", body: `{"KeyId":"$KEY","GranteePrincipal":"999999999999","Operations":["DescribeKey"]}`, needs: onKey("CreateGrant"), x: true},
 	{op: "CreateKey", body: `{}`, needs: onNothing("CreateKey")},
 	{op: "CreateKey", body: `{"Policy":"$POLICY","BypassPolicyLockoutSafetyCheck":true}`, needs: onNothing("CreateKey")},
 	{op: "CreateKey", body: `{"Tags":[{"TagKey":"a","TagValue":"b"}]}`, needs: []string{"kms:CreateKey *", "kms:TagResource * unnamed"}},
@@ -35,6 +38,7 @@ var permissionCases = []permissionCase{
 	{op: "Decrypt", body: `{"KeyId":"$KEY","CiphertextBlob":"$BLOB"}`, needs: onKey("Decrypt"), x: true},
 	{op: "Decrypt", body: `{"CiphertextBlob":"$BLOB"}`, needs: []string{"kms:Decrypt $ARN blob"}, x: true},
 	{op: "DeleteAlias", body: `{"AliasName":"alias/app"}`, needs: []string{"kms:DeleteAlias $OWN:alias/app", "kms:DeleteAlias $ARN"}},
+	{op: "DeleteImportedKeyMaterial", body: `{"KeyId":"$KEY"}`, needs: onKey("DeleteImportedKeyMaterial")},
 	{op: "DeriveSharedSecret", body: `{"KeyId":"$KEY","KeyAgreementAlgorithm":"ECDH","PublicKey":"` + generatorP256 + `"}`, needs: onKey("DeriveSharedSecret"), x: true},
 	{op: "DescribeKey", body: `{"KeyId":"$KEY"}`, needs: onKey("DescribeKey"), x: true},
 	{op: "DisableKey", body: `{"KeyId":"$KEY"}`, needs: onKey("DisableKey")},
@@ -52,16 +56,22 @@ var permissionCases = []permissionCase{
 	{op: "GetKeyLastUsage", body: `{"KeyId":"$KEY"}`, needs: onKey("GetKeyLastUsage")},
 	{op: "GetKeyPolicy", body: `{"KeyId":"$KEY"}`, needs: onKey("GetKeyPolicy")},
 	{op: "GetKeyRotationStatus", body: `{"KeyId":"$KEY"}`, needs: onKey("GetKeyRotationStatus"), x: true},
+	{op: "GetParametersForImport", body: `{"KeyId":"$KEY","WrappingAlgorithm":"RSAES_OAEP_SHA_256","WrappingKeySpec":"RSA_2048"}`, needs: onKey("GetParametersForImport")},
 	{op: "GetPublicKey", body: `{"KeyId":"$KEY"}`, needs: onKey("GetPublicKey"), x: true},
+	{op: "ImportKeyMaterial", body: `{"KeyId":"$KEY","ImportToken":"$TOKEN","EncryptedKeyMaterial":"$WRAPPED","ExpirationModel":"KEY_MATERIAL_DOES_NOT_EXPIRE"}`, needs: onKey("ImportKeyMaterial")},
 	{op: "ListAliases", body: `{}`, needs: onNothing("ListAliases")},
 	{op: "ListAliases", body: `{"KeyId":"$KEY"}`, needs: onNothing("ListAliases")},
+	{op: "ListGrants", body: `{"KeyId":"$KEY"}`, needs: onKey("ListGrants"), x: true},
 	{op: "ListKeyPolicies", body: `{"KeyId":"$KEY"}`, needs: onKey("ListKeyPolicies")},
 	{op: "ListKeyRotations", body: `{"KeyId":"$KEY"}`, needs: onKey("ListKeyRotations")},
 	{op: "ListKeys", body: `{}`, needs: onNothing("ListKeys")},
 	{op: "ListResourceTags", body: `{"KeyId":"$KEY"}`, needs: onKey("ListResourceTags")},
+	{op: "ListRetirableGrants", body: `{"RetiringPrincipal":"111122223333"}`, needs: onNothing("ListRetirableGrants")},
 	{op: "PutKeyPolicy", body: `{"KeyId":"$KEY","Policy":"$POLICY","BypassPolicyLockoutSafetyCheck":true}`, needs: onKey("PutKeyPolicy")},
 	{op: "ReEncrypt", body: `{"CiphertextBlob":"$BLOB","DestinationKeyId":"$SECOND"}`, needs: []string{"kms:ReEncryptFrom $ARN blob", "kms:ReEncryptTo $SECONDARN"}, x: true},
 	{op: "ReEncrypt", body: `{"CiphertextBlob":"$BLOB","SourceKeyId":"$KEY","DestinationKeyId":"$SECOND"}`, needs: []string{"kms:ReEncryptFrom $ARN", "kms:ReEncryptTo $SECONDARN"}, x: true},
+	{op: "RetireGrant", body: `{"KeyId":"$KEY","GrantId":"$GRANT"}`, needs: onKey("RetireGrant"), x: true, unlet: true},
+	{op: "RevokeGrant", body: `{"KeyId":"$KEY","GrantId":"$GRANT"}`, needs: onKey("RevokeGrant"), x: true},
 	{op: "RotateKeyOnDemand", body: `{"KeyId":"$KEY"}`, needs: onKey("RotateKeyOnDemand")},
 	{op: "ScheduleKeyDeletion", body: `{"KeyId":"$KEY"}`, needs: onKey("ScheduleKeyDeletion")},
 	{op: "Sign", body: `{"KeyId":"$KEY","Message":"aGVsbG8=","SigningAlgorithm":"ECDSA_SHA_256"}`, needs: onKey("Sign"), x: true},
@@ -77,15 +87,11 @@ var permissionCases = []permissionCase{
 var notServed = map[string]string{
 	"ConnectCustomKeyStore": noStores, "CreateCustomKeyStore": noStores, "DeleteCustomKeyStore": noStores, "DescribeCustomKeyStores": noStores,
 	"DisconnectCustomKeyStore": noStores, "UpdateCustomKeyStore": noStores,
-	"CreateGrant": noGrants, "ListGrants": noGrants, "ListRetirableGrants": noGrants, "RetireGrant": noGrants, "RevokeGrant": noGrants,
-	"DeleteImportedKeyMaterial": noImport, "GetParametersForImport": noImport, "ImportKeyMaterial": noImport,
 	"ReplicateKey": noRegions, "UpdatePrimaryRegion": noRegions,
 }
 
 const (
 	noStores  = "there are no custom key stores"
-	noGrants  = "there are no grants"
-	noImport  = "there is no imported key material"
 	noRegions = "no operation replicates keys"
 )
 
@@ -216,7 +222,11 @@ func TestPermissionsByKeyPolicies(t *testing.T) {
 		if len(others) > 0 {
 			wantOutcome(t, r.Call(t, who, row.op, fill(row.body, r.names...)), others[0].noneBy("alice", "identity-based"))
 		}
-		wantOutcome(t, r.Call(t, with, row.op, fill(row.body, r.names...)), success)
+		want := success
+		if row.unlet {
+			want = r.needs(row)[0].noneBy("bob", "identity-based")
+		}
+		wantOutcome(t, r.Call(t, with, row.op, fill(row.body, r.names...)), want)
 	})
 }
 
@@ -232,7 +242,7 @@ func TestPermissionsWithoutDelegation(t *testing.T) {
 			r.Must(t, "PutKeyPolicy", obj{"KeyId": key, "Policy": policy, "BypassPolicyLockoutSafetyCheck": true})
 		}
 		want, needs := success, r.needs(row)
-		if i := slices.IndexFunc(needs, need.onKey); i >= 0 {
+		if i := slices.IndexFunc(needs, need.onKey); i >= 0 && !row.unlet {
 			want = needs[i].noneBy("alice", "resource-based")
 		}
 		wantOutcome(t, r.Call(t, who, row.op, fill(row.body, r.names...)), want)
@@ -265,7 +275,7 @@ func TestPermissionsAcrossAccounts(t *testing.T) {
 			three := func(name string) outcome {
 				return first.refusal("444455556666", name, strings.TrimPrefix(threeReasons, " "))
 			}
-			if !row.x || !let {
+			if !row.x || !let || row.unlet {
 				wantOutcome(t, r.Call(t, who, row.op, body), three("xaver"))
 				if row.op != "CreateAlias" && row.op != "ListAliases" {
 					wantOutcome(t, r.Call(t, denied, row.op, body), three("denied"))

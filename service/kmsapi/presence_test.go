@@ -21,22 +21,34 @@ var genericKeys = strings.Fields(`kms:CallerAccount kms:KeySpec kms:KeyUsage kms
 // be an alias.
 const contextKeys = "kms:EncryptionAlgorithm kms:EncryptionContext:App kms:EncryptionContextKeys kms:RequestAlias"
 
+// Bodies of imports.
+const (
+	toImport = `{"KeyId":"$KEY","ImportToken":"$TOKEN","EncryptedKeyMaterial":"$WRAPPED","ExpirationModel":"KEY_MATERIAL_EXPIRES","ValidTo":1800000000}`
+	toWrap   = `{"KeyId":"$KEY","WrappingAlgorithm":"RSAES_OAEP_SHA_256","WrappingKeySpec":"RSA_2048"}`
+)
+
 // presence says which condition keys a call has beyond the generic ones, when its body
-// has all that they come from. bare tells that it has not even those.
+// has all that they come from. bare tells that it has not even those, unlet that the
+// key's policy lets nobody make it and that it does not know the key's aliases.
 type presence struct {
 	op, body, keys string
-	bare           bool
+	bare, unlet    bool
 }
 
 var presences = []presence{
 	{op: "CancelKeyDeletion", body: byID},
 	{op: "CreateAlias", body: `{"AliasName":"alias/new","TargetKeyId":"$KEY"}`},
+	{op: "CreateGrant", body: withGrant, keys: "kms:GrantConstraintType kms:GrantConstraintSourceArn kms:GrantIsForAWSResource kms:GrantOperations kms:GranteePrincipal kms:RetiringPrincipal " +
+		"kms:EncryptionContext:App kms:EncryptionContextKeys"},
+	{op: "CreateGrant", body: serviceGrant, keys: "kms:GrantConstraintSourceArn kms:GrantIsForAWSResource kms:GrantOperations kms:GranteeServicePrincipal kms:RetiringServicePrincipal"},
+	{op: "CreateGrant", body: bareGrant, keys: "kms:GrantIsForAWSResource kms:GrantOperations kms:GranteePrincipal"},
 	{op: "CreateKey", body: `{"BypassPolicyLockoutSafetyCheck":true,"Tags":[{"TagKey":"a","TagValue":"1"}]}`, bare: true,
 		keys: `kms:BypassPolicyLockoutSafetyCheck kms:KeySpec kms:CustomerMasterKeySpec kms:KeyUsage kms:CustomerMasterKeyUsage kms:KeyOrigin kms:MultiRegion kms:CallerAccount
 			aws:RequestTag/a aws:TagKeys`},
 	{op: "Decapsulate", body: withDecapsulate, keys: "kms:RequestAlias"},
 	{op: "Decrypt", body: openPair, keys: contextKeys},
 	{op: "DeleteAlias", body: `{"AliasName":"alias/app"}`},
+	{op: "DeleteImportedKeyMaterial", body: byID},
 	{op: "DeriveSharedSecret", body: withDerive, keys: "kms:KeyAgreementAlgorithm kms:RequestAlias"},
 	{op: "DescribeKey", body: byAlias, keys: "kms:RequestAlias"},
 	{op: "DisableKey", body: byID, keys: "kms:TrailingDaysWithoutKeyUsage"},
@@ -54,15 +66,21 @@ var presences = []presence{
 	{op: "GetKeyLastUsage", body: byID},
 	{op: "GetKeyPolicy", body: byID},
 	{op: "GetKeyRotationStatus", body: byID},
+	{op: "GetParametersForImport", body: toWrap, keys: "kms:WrappingAlgorithm kms:WrappingKeySpec"},
 	{op: "GetPublicKey", body: byAlias, keys: "kms:RequestAlias"},
+	{op: "ImportKeyMaterial", body: toImport, keys: "kms:ExpirationModel kms:ValidTo"},
 	{op: "ListAliases", body: byID, bare: true},
+	{op: "ListGrants", body: byID, keys: "kms:GrantIsForAWSResource"},
 	{op: "ListKeyPolicies", body: byID},
 	{op: "ListKeyRotations", body: byID},
 	{op: "ListKeys", body: `{}`, bare: true},
 	{op: "ListResourceTags", body: byID},
+	{op: "ListRetirableGrants", body: `{"RetiringPrincipal":"111122223333"}`, bare: true},
 	{op: "PutKeyPolicy", body: `{"KeyId":"$KEY","Policy":"$POLICY","BypassPolicyLockoutSafetyCheck":true}`, keys: "kms:BypassPolicyLockoutSafetyCheck"},
 	{op: "ReEncrypt", keys: contextKeys + " kms:ReEncryptOnSameKey", body: `{"CiphertextBlob":"$INPAIR","SourceKeyId":"alias/app","SourceEncryptionContext":{"App":"x","a:b":"y"},
 		"DestinationKeyId":"alias/second","DestinationEncryptionContext":{"app":"z"}}`},
+	{op: "RetireGrant", body: byGrant, unlet: true},
+	{op: "RevokeGrant", body: byGrant, keys: "kms:GrantIsForAWSResource"},
 	{op: "RotateKeyOnDemand", body: byID},
 	{op: "ScheduleKeyDeletion", body: `{"KeyId":"$KEY","PendingWindowInDays":8}`, keys: "kms:ScheduleKeyDeletionPendingWindowInDays kms:TrailingDaysWithoutKeyUsage"},
 	{op: "Sign", body: withSign, keys: "kms:MessageType kms:SigningAlgorithm kms:RequestAlias"},
@@ -76,9 +94,6 @@ var presences = []presence{
 
 // neverPresent are the condition keys of AWS KMS that no operation has here, and why.
 var neverPresent = map[string]string{
-	"kms:ExpirationModel": noImport, "kms:ValidTo": noImport, "kms:WrappingAlgorithm": noImport, "kms:WrappingKeySpec": noImport,
-	"kms:GrantConstraintType": noGrants, "kms:GrantConstraintSourceArn": noGrants, "kms:GrantIsForAWSResource": noGrants, "kms:GrantOperations": noGrants, "kms:GranteePrincipal": noGrants,
-	"kms:GranteeServicePrincipal": noGrants, "kms:RetiringPrincipal": noGrants, "kms:RetiringServicePrincipal": noGrants,
 	"kms:MultiRegionKeyType": "the keys of the cases are of one Region", "kms:PrimaryRegion": noRegions, "kms:ReplicaRegion": noRegions,
 	"kms:RecipientAttestation:ImageSha384": noAttestation, "kms:RecipientAttestation:PCR0": noAttestation, "kms:RecipientAttestation:PCR31": noAttestation,
 	"kms:ViaService": "no AWS service calls",
@@ -160,6 +175,9 @@ func TestConditionKeyPresence(t *testing.T) {
 			if !p.bare {
 				keys = append(keys, genericKeys...)
 			}
+			if p.unlet {
+				keys = slices.DeleteFunc(keys, func(key string) bool { return key == "kms:ResourceAliases" })
+			}
 			inKey := slices.DeleteFunc(slices.Clone(keys), func(key string) bool { return key == "kms:ResourceAliases" || key == "aws:ResourceTag/team" })
 			onAlias := allowing("kms:*", aliases, nulls(nil))
 			for _, inKeyPolicy := range []bool{false, true} {
@@ -171,14 +189,18 @@ func TestConditionKeyPresence(t *testing.T) {
 				switch {
 				case !inKeyPolicy:
 					identity = append(identity, strings.Replace(allowing("kms:*", aliases, nulls(keys)), "Resource", "NotResource", 1))
-				case p.bare:
+				case p.bare || p.unlet:
 					continue
 				}
 				who, _ := r.NewUser(t, testkit.Account, "alice", identity...)
 				if inKeyPolicy {
 					r.letIn(t, lets("Allow", "arn:aws:iam::111122223333:user/alice", "kms:*", nulls(inKey)))
 				}
-				wantOutcome(t, r.Call(t, who, p.op, fill(p.body, r.names...)), success)
+				want := success
+				if p.op == "ImportKeyMaterial" {
+					want.code = "ExpiredImportTokenException" // the keys are days old, and the token with them
+				}
+				wantOutcome(t, r.Call(t, who, p.op, fill(p.body, r.names...)), want)
 			}
 		})
 	}

@@ -16,6 +16,7 @@ func publicKeyRows() []*service.Row {
 			Keys: []service.KeyRule[wire.GetPublicKeyRequest]{{
 				ID:      func(in *wire.GetPublicKeyRequest) string { return in.KeyId },
 				Aliases: true, Action: "kms:GetPublicKey", CrossAccount: true, States: service.Complete,
+				Granted: granted[wire.GetPublicKeyRequest](kms.GrantGetPublicKey, nil),
 			}},
 			GrantTokens: func(in *wire.GetPublicKeyRequest) []string { return in.GrantTokens },
 			Params:      func(in *wire.GetPublicKeyRequest, p *audit.Params) { p.String("keyId", in.KeyId) },

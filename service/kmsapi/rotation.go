@@ -140,7 +140,7 @@ func rotateKeyOnDemand(_ context.Context, r *service.Request, _ *wire.RotateKeyO
 	if err := cmp.Or(checkRotates(key, kms.OriginKMS, kms.OriginExternal), refuseReplica(key.Key)); err != nil {
 		return nil, nil, err
 	}
-	if key.Origin == kms.OriginExternal {
+	if key.Origin == kms.OriginExternal && key.PendingMaterial == "" {
 		return nil, nil, &kms.Error{Code: kms.CodeInvalidState, Message: "No available key material pending rotation for the key: " + key.ARN + "."}
 	}
 	r.Record.ResponseElements.String("keyId", key.ARN)
@@ -162,6 +162,7 @@ const (
 
 	currentMaterial = "CURRENT"
 	earlierMaterial = "NON_CURRENT"
+	pendingMaterial = "PENDING_ROTATION"
 )
 
 // listKeyRotations lists the materials that a key rotated to, the oldest first,
@@ -177,6 +178,9 @@ func listKeyRotations(_ context.Context, r *service.Request, in *wire.ListKeyRot
 		return nil, err
 	}
 	list, more := r.View.Materials(key.ID, from, limit(in.Limit, 100, 1000))
+	if n := len(list); n > 0 && list[n-1].Pending && in.IncludeKeyMaterial != allKeyMaterial {
+		list = list[:n-1] // always the last
+	}
 	out := &wire.ListKeyRotationsResponse{Rotations: make([]wire.RotationsListEntry, len(list)), Truncated: &more}
 	for i, m := range list {
 		out.Rotations[i] = rotationEntry(key, m)
@@ -207,8 +211,21 @@ func firstMaterial(p page, in *wire.ListKeyRotationsRequest) (uint32, error) {
 
 func rotationEntry(key *service.Key, m *fsm.Material) wire.RotationsListEntry {
 	e := wire.RotationsListEntry{KeyId: &key.ID, KeyMaterialId: &m.ID, KeyMaterialState: earlierMaterial, RotationType: string(m.RotationType)}
-	if m.ID == key.CurrentMaterial {
+	switch {
+	case m.ID == key.CurrentMaterial:
 		e.KeyMaterialState = currentMaterial
+	case m.Pending:
+		e.KeyMaterialState = pendingMaterial
+	}
+	if key.Origin == kms.OriginExternal {
+		e.ImportState = "PENDING_IMPORT"
+		if m.Present() {
+			e.ImportState = "IMPORTED"
+			e.ExpirationModel, e.ValidTo = expiration(m.ValidTo)
+		}
+		if m.Description != "" {
+			e.KeyMaterialDescription = &m.Description
+		}
 	}
 	if m.Rotated != 0 {
 		e.RotationDate = new(time.UnixMilli(m.Rotated).UTC())

@@ -7,8 +7,11 @@
 package kmsapi
 
 import (
+	"strings"
+
 	"github.com/kmsd/kmsd/audit"
 	"github.com/kmsd/kmsd/crypto"
+	"github.com/kmsd/kmsd/fsm"
 	"github.com/kmsd/kmsd/kms"
 	"github.com/kmsd/kmsd/service"
 	wire "github.com/kmsd/kmsd/wire/kms"
@@ -38,7 +41,7 @@ func Rows(cfg Config) []*service.Row {
 	var rows []*service.Row
 	for _, group := range [][]*service.Row{
 		a.cryptoRows(), a.dataKeyRows(), a.dataKeyPairRows(), a.signRows(), a.macRows(), a.agreementRows(), a.encapsulationRows(),
-		a.keyRows(), publicKeyRows(), aliasRows(), policyRows(), deletionRows(), rotationRows(), tagRows(), usageRows(),
+		a.keyRows(), publicKeyRows(), a.importRows(), aliasRows(), a.grantRows(), policyRows(), deletionRows(), rotationRows(), tagRows(), usageRows(),
 	} {
 		rows = append(rows, group...)
 	}
@@ -47,7 +50,32 @@ func Rows(cfg Config) []*service.Row {
 
 // use is the rule of a key of the usage that a cryptographic operation works with.
 func use[In any](usage kms.KeyUsage, id func(*In) string, action string, conditions func(*In, string) []string) service.KeyRule[In] {
-	return service.KeyRule[In]{ID: id, Aliases: true, Action: action, CrossAccount: true, Usage: usage, States: service.Usable, Conditions: conditions}
+	return service.KeyRule[In]{
+		ID: id, Aliases: true, Action: action, CrossAccount: true, Usage: usage, States: service.Usable, Conditions: conditions,
+		Granted: granted[In](operationOf(action), nil),
+	}
+}
+
+// within is a rule of a call with an encryption context, which grants can constrain.
+func within[In any](rule service.KeyRule[In], context func(*In) map[string]string) service.KeyRule[In] {
+	rule.Granted = granted(operationOf(rule.Action), context)
+	return rule
+}
+
+// operationOf is the operation of grants that the action is.
+func operationOf(action string) kms.GrantOperations {
+	return kms.GrantOperation(strings.TrimPrefix(action, serviceName+":"))
+}
+
+// granted is what a grant must have for an operation. Constraints on the encryption
+// context do not apply to calls that can have none.
+func granted[In any](operation kms.GrantOperations, context func(*In) map[string]string) func(*In) fsm.GrantQuery {
+	return func(in *In) fsm.GrantQuery {
+		if context == nil {
+			return fsm.GrantQuery{Operations: operation, AnyContext: true}
+		}
+		return fsm.GrantQuery{Operations: operation, Context: service.ContextPairs(context(in)), Whole: true}
+	}
 }
 
 // manage is the rule of a key that the call manages: aliases are not accepted and
@@ -60,10 +88,10 @@ func (a *api) cryptoRows() []*service.Row {
 	return []*service.Row{
 		service.Op[wire.EncryptRequest, wire.EncryptResponse]{
 			Service: serviceName, Name: "Encrypt", QuotaOf: service.QuotaOfKey,
-			Keys: []service.KeyRule[wire.EncryptRequest]{use(kms.EncryptDecrypt, func(in *wire.EncryptRequest) string { return in.KeyId }, "kms:Encrypt",
+			Keys: []service.KeyRule[wire.EncryptRequest]{within(use(kms.EncryptDecrypt, func(in *wire.EncryptRequest) string { return in.KeyId }, "kms:Encrypt",
 				func(in *wire.EncryptRequest, key string) []string {
 					return encryption(key, in.EncryptionAlgorithm, in.EncryptionContext)
-				})},
+				}), func(in *wire.EncryptRequest) map[string]string { return in.EncryptionContext })},
 			Check:       func(in *wire.EncryptRequest) error { return checkContext(in.EncryptionContext) },
 			DryRun:      func(in *wire.EncryptRequest) bool { return isTrue(in.DryRun) },
 			GrantTokens: func(in *wire.EncryptRequest) []string { return in.GrantTokens },
@@ -82,6 +110,7 @@ func (a *api) cryptoRows() []*service.Row {
 				Conditions: func(in *wire.DecryptRequest, key string) []string {
 					return encryption(key, in.EncryptionAlgorithm, in.EncryptionContext)
 				},
+				Granted: granted(kms.GrantDecrypt, func(in *wire.DecryptRequest) map[string]string { return in.EncryptionContext }),
 			}},
 			Check:       checkDecrypt,
 			DryRun:      func(in *wire.DecryptRequest) bool { return isTrue(in.DryRun) },
@@ -101,10 +130,11 @@ func (a *api) cryptoRows() []*service.Row {
 				Conditions: func(in *wire.ReEncryptRequest, key string) []string {
 					return encryption(key, in.SourceEncryptionAlgorithm, in.SourceEncryptionContext)
 				},
-			}, use(kms.EncryptDecrypt, func(in *wire.ReEncryptRequest) string { return in.DestinationKeyId }, "kms:ReEncryptTo",
+				Granted: granted(kms.GrantReEncryptFrom, func(in *wire.ReEncryptRequest) map[string]string { return in.SourceEncryptionContext }),
+			}, within(use(kms.EncryptDecrypt, func(in *wire.ReEncryptRequest) string { return in.DestinationKeyId }, "kms:ReEncryptTo",
 				func(in *wire.ReEncryptRequest, key string) []string {
 					return encryption(key, in.DestinationEncryptionAlgorithm, in.DestinationEncryptionContext)
-				})},
+				}), func(in *wire.ReEncryptRequest) map[string]string { return in.DestinationEncryptionContext })},
 			Check:       checkReEncrypt,
 			DryRun:      func(in *wire.ReEncryptRequest) bool { return isTrue(in.DryRun) },
 			GrantTokens: func(in *wire.ReEncryptRequest) []string { return in.GrantTokens },
@@ -118,10 +148,10 @@ func (a *api) dataKeyRows() []*service.Row {
 	return []*service.Row{
 		service.Op[wire.GenerateDataKeyRequest, wire.GenerateDataKeyResponse]{
 			Service: serviceName, Name: "GenerateDataKey", Quota: service.QuotaSymmetric,
-			Keys: []service.KeyRule[wire.GenerateDataKeyRequest]{use(kms.EncryptDecrypt, func(in *wire.GenerateDataKeyRequest) string { return in.KeyId }, "kms:GenerateDataKey",
+			Keys: []service.KeyRule[wire.GenerateDataKeyRequest]{within(use(kms.EncryptDecrypt, func(in *wire.GenerateDataKeyRequest) string { return in.KeyId }, "kms:GenerateDataKey",
 				func(in *wire.GenerateDataKeyRequest, key string) []string {
 					return encryption(key, "", in.EncryptionContext)
-				})},
+				}), func(in *wire.GenerateDataKeyRequest) map[string]string { return in.EncryptionContext })},
 			Check: func(in *wire.GenerateDataKeyRequest) error {
 				return checkDataKey(in.KeySpec, in.NumberOfBytes, in.EncryptionContext)
 			},
@@ -135,10 +165,10 @@ func (a *api) dataKeyRows() []*service.Row {
 		service.Op[wire.GenerateDataKeyWithoutPlaintextRequest, wire.GenerateDataKeyWithoutPlaintextResponse]{
 			Service: serviceName, Name: "GenerateDataKeyWithoutPlaintext", Quota: service.QuotaSymmetric,
 			Keys: []service.KeyRule[wire.GenerateDataKeyWithoutPlaintextRequest]{
-				use(kms.EncryptDecrypt, func(in *wire.GenerateDataKeyWithoutPlaintextRequest) string { return in.KeyId }, "kms:GenerateDataKeyWithoutPlaintext",
+				within(use(kms.EncryptDecrypt, func(in *wire.GenerateDataKeyWithoutPlaintextRequest) string { return in.KeyId }, "kms:GenerateDataKeyWithoutPlaintext",
 					func(in *wire.GenerateDataKeyWithoutPlaintextRequest, key string) []string {
 						return encryption(key, "", in.EncryptionContext)
-					}),
+					}), func(in *wire.GenerateDataKeyWithoutPlaintextRequest) map[string]string { return in.EncryptionContext }),
 			},
 			Check: func(in *wire.GenerateDataKeyWithoutPlaintextRequest) error {
 				return checkDataKey(in.KeySpec, in.NumberOfBytes, in.EncryptionContext)
@@ -174,6 +204,7 @@ func (a *api) keyRows() []*service.Row {
 			Keys: []service.KeyRule[wire.DescribeKeyRequest]{{
 				ID:      func(in *wire.DescribeKeyRequest) string { return in.KeyId },
 				Aliases: true, Action: "kms:DescribeKey", CrossAccount: true, States: service.AnyState,
+				Granted: granted[wire.DescribeKeyRequest](kms.GrantDescribeKey, nil),
 			}},
 			GrantTokens: func(in *wire.DescribeKeyRequest) []string { return in.GrantTokens },
 			Params:      func(in *wire.DescribeKeyRequest, p *audit.Params) { p.String("keyId", in.KeyId) },

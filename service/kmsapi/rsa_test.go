@@ -91,6 +91,7 @@ func (c *oaepCase) testSize(t *testing.T, s *testkit.Solo, key string, n int) {
 // oaepHashes are the hash functions of the algorithms.
 var oaepHashes = map[string]func() hash.Hash{"RSAES_OAEP_SHA_1": sha1.New, "RSAES_OAEP_SHA_256": sha256.New}
 
+// rsaPublicOf is the public key that GetPublicKey shows of an RSA key.
 func rsaPublicOf(t testing.TB, s *testkit.Solo, key string) *rsa.PublicKey {
 	t.Helper()
 	public, err := x509.ParsePKIXPublicKey(publicOf(t, s, key))

@@ -61,9 +61,12 @@ var notUsing = []struct{ op, body string }{
 	{"ListKeyPolicies", `{"KeyId":"$KEY"}`}, {"GetKeyRotationStatus", `{"KeyId":"$KEY"}`}, {"ListKeyRotations", `{"KeyId":"$KEY"}`},
 	{"EnableKeyRotation", `{"KeyId":"$KEY"}`}, {"DisableKeyRotation", `{"KeyId":"$KEY"}`}, {"RotateKeyOnDemand", `{"KeyId":"$KEY"}`},
 	{"TagResource", `{"KeyId":"$KEY","Tags":[{"TagKey":"a","TagValue":"b"}]}`}, {"UntagResource", `{"KeyId":"$KEY","TagKeys":["a"]}`}, {"ListResourceTags", `{"KeyId":"$KEY"}`},
+	{"CreateGrant", `{"KeyId":"$KEY","GranteePrincipal":"999999999999","Operations":["Decrypt"]}`}, {"ListGrants", `{"KeyId":"$KEY"}`}, {"ListRetirableGrants", ""},
+	{"RetireGrant", `{"KeyId":"$KEY","GrantId":"$RETIRE"}`}, {"RevokeGrant", `{"KeyId":"$KEY","GrantId":"$REVOKE"}`},
 	{"UpdateKeyDescription", `{"KeyId":"$KEY","Description":"d"}`}, {"DisableKey", `{"KeyId":"$KEY"}`}, {"EnableKey", `{"KeyId":"$KEY"}`},
 	{"PutKeyPolicy", `{"KeyId":"$KEY","Policy":"` + strings.ReplaceAll(rootPolicy, `"`, `\"`) + `"}`},
 	{"ScheduleKeyDeletion", `{"KeyId":"$KEY"}`}, {"CancelKeyDeletion", `{"KeyId":"$KEY"}`},
+	{"GetParametersForImport", "by kind"}, {"ImportKeyMaterial", "by kind"}, {"DeleteImportedKeyMaterial", "by kind"},
 }
 
 // Every operation that is served uses the key or does not, as AWS says.
@@ -72,13 +75,14 @@ func TestWhichOperationsUse(t *testing.T) {
 	s := testkit.Start(t)
 	key, idle := s.NewKey(t), s.NewKey(t)
 	blob := s.NewBlob(t, key)
+	grants := []string{"$RETIRE", newGrant(t, s, idle, testkit.Account, "Decrypt"), "$REVOKE", newGrant(t, s, idle, testkit.Account, "Decrypt")}
 	said := map[string]bool{}
 	for _, c := range notUsing {
 		said[c.op] = true
 		if c.body == "" {
 			continue
 		}
-		idle, body := idle, fill(c.body, "$KEY", idle)
+		idle, body := idle, fill(c.body, append(grants, "$KEY", idle)...)
 		if kinds[c.op] != "" {
 			idle, body = exampleOf(t, s, c.op)
 		}

@@ -66,8 +66,10 @@ func mandatory() error {
 	if out, err := exec.Command(debianPython, "-c", "import boto3").CombinedOutput(); err != nil {
 		errs = append(errs, fmt.Errorf("boto3 must be installed for %s (apt-get install python3-boto3): %w: %s", debianPython, err, out))
 	}
-	if _, err := exec.LookPath("haproxy"); err != nil {
-		errs = append(errs, fmt.Errorf("HAProxy must be installed (apt-get install haproxy): %w", err))
+	for _, program := range []string{"haproxy", "openssl"} {
+		if _, err := exec.LookPath(program); err != nil {
+			errs = append(errs, fmt.Errorf("%[1]s must be installed (apt-get install %[1]s): %[2]w", program, err))
+		}
 	}
 	return errors.Join(append(errs, installedJS())...)
 }

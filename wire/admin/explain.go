@@ -43,15 +43,17 @@ const (
 // account.
 type ExplainResponse struct {
 	Allowed bool `json:"allowed"`
-	// Explicit tells that a statement decided: without one an account's root user was
-	// allowed, or nobody allowed.
+	// Explicit tells that a statement decided: without one a grant allowed, or an
+	// account's root user was allowed, or nobody allowed.
 	Explicit bool `json:"explicit"`
 	// Ground is the kind of policy that decided or should have allowed:
 	// "identity-based policy", "resource-based policy", "permissions boundary",
-	// "session policy". Absent where no policy had a say.
+	// "session policy", "grant". Absent where no policy had a say.
 	Ground string `json:"ground,omitempty"`
 	// Statement is the one that decided; absent without one.
 	Statement *Statement `json:"statement,omitempty"`
+	// Grant is the one that allows; absent where none does.
+	Grant *GrantSeen `json:"grant,omitempty"`
 	// Message is that of the AccessDeniedException; absent where it is allowed.
 	Message   string        `json:"message,omitempty"`
 	Principal PrincipalSeen `json:"principal"`
@@ -75,6 +77,15 @@ type Statement struct {
 	Sid    string `json:"sid,omitempty"`
 	// Text is the statement itself.
 	Text json.RawMessage `json:"text"`
+}
+
+// GrantSeen is a grant that allows what was asked for.
+type GrantSeen struct {
+	ID   string `json:"id"`
+	Name string `json:"name,omitempty"`
+	// Grantee is the ARN of whom the grant names: the principal, its role or its account.
+	Grantee    string   `json:"granteePrincipal"`
+	Operations []string `json:"operations"`
 }
 
 // PrincipalSeen is a principal as policies see it.
