@@ -18,6 +18,7 @@ var (
 	SealGCM   = sealGCM
 	OpenGCM   = openGCM
 	NewGCM    = newGCM
+	ToDER     = toDER
 )
 
 // Sizes that tests put their boundaries around.

@@ -59,7 +59,7 @@ func (k rsaPrivate) unwrapAES(alg kms.EncryptionAlgorithm, wrapped []byte) ([]by
 
 // ImportKey makes of unwrapped material what GenerateKey returns for the spec: the
 // secret, which the caller seals and wipes, and the public key. Symmetric encryption and
-// HMAC keys are the bytes themselves. Private keys are DER PKCS #8 (RFC 5208), elliptic
+// HMAC keys are the bytes themselves. Private keys are PKCS #8 in BER (RFC 5208), elliptic
 // ones with a named curve, whose point may be left out or compressed (RFC 5915); a point
 // that is not the key's is refused. ErrPrivateKey tells that it is no key of the spec,
 // and ErrKeySpec that keys of the spec are not imported.
@@ -121,10 +121,20 @@ func parseDER[T any](der []byte) (value T, err error) {
 }
 
 // normalise returns the encoding that the scheme reads.
-func normalise(s scheme, der []byte) ([]byte, error) {
+func normalise(s scheme, ber []byte) ([]byte, error) {
+	der, err := toDER(ber)
+	if err != nil {
+		return nil, err
+	}
+	defer Wipe(der)
 	info, err := parseDER[privateKeyInfo](der)
 	if err != nil || info.Version != 0 {
 		return nil, ErrPrivateKey
+	}
+	inner := info.PrivateKey
+	defer Wipe(inner)
+	if info.PrivateKey, err = toDER(inner); err != nil {
+		return nil, err
 	}
 	defer Wipe(info.PrivateKey)
 	switch s := s.(type) {
