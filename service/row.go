@@ -73,6 +73,8 @@ type Op[In, Out any] struct {
 	Conditions func(in *In, key string) []string
 	// Check refuses combinations of parameters that need no state.
 	Check func(*In) error
+	// CheckAt is Check where the time decides, too, in milliseconds since 1970.
+	CheckAt func(in *In, now int64) error
 	// DryRun tells whether the call asks for a dry run; nil where the operation
 	// has none.
 	DryRun func(*In) bool
@@ -156,7 +158,7 @@ type Row struct {
 	quotaOf        func(kms.KeySpec) Quota
 	quotaFor       func(in any) Quota // nil where the parameters do not decide
 	decode         func(body []byte) (any, error)
-	check          func(in any) error
+	check          func(in any, now int64) error
 	dryRun         func(in any) bool
 	grantTokens    func(in any) []string
 	resource       func(r *Request, in any) (arn, shown string)
@@ -209,7 +211,7 @@ func (o Op[In, Out]) Row() *Row {
 	_, decodes := any(new(In)).(wire.Request)
 	guarded := o.Identity != "" || o.Operator != "" || len(o.Keys) > 0
 	if !decodes || guarded == (o.Open || o.Public) || o.kinds() != 1 || (o.Local && o.Operator == "") ||
-		len(o.Keys) > maxKeys || (o.Quota != "" && !o.Quota.Known()) {
+		(o.Check != nil && o.CheckAt != nil) || len(o.Keys) > maxKeys || (o.Quota != "" && !o.Quota.Known()) {
 		panic("kmsd: operation " + o.Name + " is not described completely")
 	}
 	row := &Row{
@@ -221,7 +223,7 @@ func (o Op[In, Out]) Row() *Row {
 			in := new(In)
 			return in, decodeError(any(in).(wire.Request).Decode(body))
 		},
-		check:       func(in any) error { return call(o.Check, in) },
+		check:       o.check,
 		dryRun:      func(in any) bool { return call(o.DryRun, in) },
 		grantTokens: func(in any) []string { return call(o.GrantTokens, in) },
 		resource:    eraseResource(o.Resource),
@@ -240,6 +242,13 @@ func (o Op[In, Out]) Row() *Row {
 	}
 	row.setHandlers(o.handlers())
 	return row
+}
+
+func (o *Op[In, Out]) check(in any, now int64) error {
+	if o.CheckAt != nil {
+		return o.CheckAt(in.(*In), now)
+	}
+	return call(o.Check, in)
 }
 
 // kinds counts the handlers that do the operation's work.

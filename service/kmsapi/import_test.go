@@ -102,9 +102,11 @@ func TestImportEverySpec(t *testing.T) {
 		{"SYMMETRIC_DEFAULT", "ENCRYPT_DECRYPT", true}, {"HMAC_224", "GENERATE_VERIFY_MAC", true}, {"HMAC_256", "GENERATE_VERIFY_MAC", true},
 		{"HMAC_384", "GENERATE_VERIFY_MAC", true}, {"HMAC_512", "GENERATE_VERIFY_MAC", true},
 		{"ECC_NIST_P256", "SIGN_VERIFY", true}, {"ECC_NIST_P384", "SIGN_VERIFY", true}, {"ECC_NIST_P521", "SIGN_VERIFY", false},
-		{"ECC_SECG_P256K1", "SIGN_VERIFY", true}, {"ECC_NIST_EDWARDS25519", "SIGN_VERIFY", true}, {"RSA_2048", "SIGN_VERIFY", false},
+		{"ECC_SECG_P256K1", "SIGN_VERIFY", true}, {"ECC_NIST_EDWARDS25519", "SIGN_VERIFY", true},
+		{"ECC_NIST_P256", "KEY_AGREEMENT", true}, {"ECC_NIST_P384", "KEY_AGREEMENT", true}, {"ECC_NIST_P521", "KEY_AGREEMENT", false},
+		{"RSA_2048", "SIGN_VERIFY", false}, {"RSA_2048", "ENCRYPT_DECRYPT", false}, {"RSA_3072", "SIGN_VERIFY", false}, {"RSA_4096", "ENCRYPT_DECRYPT", false},
 	} {
-		t.Run(tt.spec, func(t *testing.T) {
+		t.Run(tt.spec+" "+tt.usage, func(t *testing.T) {
 			t.Parallel()
 			s := testkit.Start(t)
 			key := newImportKey(t, s, tt.spec, tt.usage)
@@ -162,6 +164,7 @@ func TestImportRefuses(t *testing.T) {
 	}
 	refused(good, ends(-time.Hour), validation("The validTo date must be in the future."))
 	refused(good, ends(366*24*time.Hour), validation("The validTo date must be within 365 days."))
+	refused(with(good, obj{"KeyId": "arn:x"}), ends(-time.Hour), validation("The validTo date must be in the future."))
 	refused(good, obj{"ImportToken": "AAAA"}, outcome{"InvalidImportTokenException", ""})
 	refused(good, obj{"KeyId": other}, outcome{"InvalidImportTokenException", ""})
 	refused(good, obj{"ImportToken": body(first)["ImportToken"]}, outcome{"InvalidCiphertextException", ""})

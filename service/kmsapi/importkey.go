@@ -43,7 +43,7 @@ func (a *api) importRows() []*service.Row {
 				ID: func(in *wire.ImportKeyMaterialRequest) string { return in.KeyId }, Action: "kms:ImportKeyMaterial",
 				Origin: kms.OriginExternal, States: service.Importing, Conditions: importConditions,
 			}},
-			Check: checkExpiration, Params: importParams,
+			CheckAt: checkExpiration, Params: importParams,
 			Write: a.importKeyMaterial, Repeat: importedKeyMaterial,
 		}.Row(),
 		service.Op[wire.DeleteImportedKeyMaterialRequest, wire.DeleteImportedKeyMaterialResponse]{
@@ -131,31 +131,31 @@ func expiration(validTo int64) (model string, at *time.Time) {
 	return materialExpires, new(time.UnixMilli(validTo).UTC())
 }
 
-// checkExpiration checks the model of expiry, which is KEY_MATERIAL_EXPIRES by default.
-func checkExpiration(in *wire.ImportKeyMaterialRequest) error {
+// checkExpiration checks the model of expiry, which is KEY_MATERIAL_EXPIRES by default,
+// and the date. now is in milliseconds since 1970.
+func checkExpiration(in *wire.ImportKeyMaterialRequest, now int64) error {
 	stays := in.ExpirationModel == materialStays
-	switch {
+	switch at := validTo(in); {
 	case !stays && in.ValidTo == nil:
 		return invalid("A validTo date must be set if the ExpirationModel is KEY_MATERIAL_EXPIRES")
 	case stays && in.ValidTo != nil:
 		return invalid("A validTo date must not be set if the ExpirationModel is KEY_MATERIAL_DOES_NOT_EXPIRE")
+	case stays:
+		return nil
+	case at <= now:
+		return invalid("The validTo date must be in the future.")
+	case at > now+maxValidity:
+		return invalid("The validTo date must be within 365 days.")
 	}
 	return nil
 }
 
-// validTo returns when the material expires, in milliseconds since 1970, or 0.
-func validTo(in *wire.ImportKeyMaterialRequest, now int64) (int64, error) {
+// validTo is when the material expires, in milliseconds since 1970, or 0.
+func validTo(in *wire.ImportKeyMaterialRequest) int64 {
 	if in.ValidTo == nil {
-		return 0, nil
+		return 0
 	}
-	at := in.ValidTo.UnixMilli()
-	switch {
-	case at <= now:
-		return 0, invalid("The validTo date must be in the future.")
-	case at > now+maxValidity:
-		return 0, invalid("The validTo date must be within 365 days.")
-	}
-	return at, nil
+	return in.ValidTo.UnixMilli()
 }
 
 func importConditions(in *wire.ImportKeyMaterialRequest, key string) []string {
@@ -185,12 +185,8 @@ func importParams(in *wire.ImportKeyMaterialRequest, p *audit.Params) {
 var errIncorrectMaterial = &kms.Error{Code: kms.CodeIncorrectKeyMaterial}
 
 func (a *api) importKeyMaterial(_ context.Context, r *service.Request, in *wire.ImportKeyMaterialRequest) (fsm.Args, *wire.ImportKeyMaterialResponse, error) {
-	key, now := &r.Keys[0], max(r.Now, r.View.Time())
-	ends, err := validTo(in, now)
-	if err != nil {
-		return nil, nil, err
-	}
-	secret, public, err := a.unwrap(key, in, now)
+	key := &r.Keys[0]
+	secret, public, err := a.unwrap(key, in, max(r.Now, r.View.Time()))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -206,7 +202,7 @@ func (a *api) importKeyMaterial(_ context.Context, r *service.Request, in *wire.
 	}
 	return fsm.ImportKeyMaterial{
 		Account: key.Account, Region: key.Region, KeyID: key.ID, Description: in.KeyMaterialDescription, New: fresh,
-		Material: fsm.Material{KeyID: key.ID, ID: id, Created: r.Now, Sealed: sealed, Public: public, ValidTo: ends},
+		Material: fsm.Material{KeyID: key.ID, ID: id, Created: r.Now, Sealed: sealed, Public: public, ValidTo: validTo(in)},
 	}, answerImport(r, key.ARN, id), nil
 }
 
