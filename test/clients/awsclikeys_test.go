@@ -31,6 +31,8 @@ func testAWSCLIKeys(t *testing.T, c awsCLI) {
 	cliMACs(t, c)
 	cliRSA(t, c)
 	cliPairs(t, c)
+	cliImports(t, c)
+	cliGrants(t, c)
 	// CLIs of before 2024 have no such command.
 	if c.command(t, 0, "kms", "derive-shared-secret", "--generate-cli-skeleton", "input").Run() == nil {
 		cliAgreement(t, c)
