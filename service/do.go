@@ -177,7 +177,7 @@ func (s *Service) check(r *Request, in any) error {
 	if r.Principal.Session != nil && r.Principal.RoleID == "" && !r.row.Open && r.row.Service != kmsService && r.row.Operator == "" {
 		return errUnrecognized // IAM without a second factor, most of STS (AWS STS: GetSessionToken)
 	}
-	if err := r.row.check(in, max(r.Now, r.View.Time())); err != nil {
+	if err := r.row.check(in, r.Now); err != nil {
 		return err
 	}
 	if err := s.authorize(r, in); err != nil {

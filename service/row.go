@@ -73,7 +73,7 @@ type Op[In, Out any] struct {
 	Conditions func(in *In, key string) []string
 	// Check refuses combinations of parameters that need no state.
 	Check func(*In) error
-	// CheckAt is Check where the time decides, too, in milliseconds since 1970.
+	// CheckAt is Check where the time of the decision counts, in milliseconds since 1970.
 	CheckAt func(in *In, now int64) error
 	// DryRun tells whether the call asks for a dry run; nil where the operation
 	// has none.
