@@ -27,7 +27,6 @@ type place struct {
 // key policies let them, and nobody else anything.
 type person struct {
 	name, account string
-	arn           string   // as it calls
 	names         []string // the ARNs of grants that are for it by name
 	root          bool
 	caller        testkit.Caller
