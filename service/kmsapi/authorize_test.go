@@ -199,7 +199,7 @@ func TestKeyPolicySizes(t *testing.T) {
 		constraint(`Value '`+"\u0100"+`' at 'policy' failed to satisfy constraint: Member must satisfy regular expression pattern: [\u0009\u000A\u000D\u0020-\u00FF]+`))
 }
 
-// What PutKeyPolicy refuses (appendix A.2, 33 and 34; AWS: PutKeyPolicy).
+// What PutKeyPolicy refuses, and CreateKey alike (appendix A.2, 33 and 34; AWS: PutKeyPolicy).
 func TestPutKeyPolicy(t *testing.T) {
 	t.Parallel()
 	s := testkit.Start(t)
@@ -221,8 +221,10 @@ func TestPutKeyPolicy(t *testing.T) {
 		"arn:aws:iam::444455556666:user/nobody": invalid, "AIDAEXAMPLEEXAMPLEEXA": invalid,
 	} {
 		policy := strings.TrimSuffix(rootPolicy, `]}`) + "," + lets("Deny", principal, "kms:Sign", "") + `]}`
-		if a := put(testkit.Root, policy, nil); a.Refusal == nil && want != success || a.Refusal != nil && (outcome{a.Refusal.Code, a.Refusal.Message}) != want {
-			t.Errorf("%s: got %v, want %v", principal, a.Refusal, want)
+		for _, a := range []testkit.Answer{put(testkit.Root, policy, nil), s.Call(t, testkit.Root, "CreateKey", obj{"Policy": policy})} {
+			if a.Refusal == nil && want != success || a.Refusal != nil && (outcome{a.Refusal.Code, a.Refusal.Message}) != want {
+				t.Errorf("%s: got %v, want %v", principal, a.Refusal, want)
+			}
 		}
 	}
 	onlyAlice := `{"Version":"2012-10-17","Statement":[` + lets("Allow", "arn:aws:iam::111122223333:user/eng/alice", "kms:*", "") + `]}`
