@@ -54,11 +54,12 @@ type recordV1 struct {
 	Additional []byte `cbor:"32,keyasint,omitempty"`
 	Details    []byte `cbor:"33,keyasint,omitempty"`
 
-	Resources []resourceV1 `cbor:"40,keyasint"` // null: absent from the record
-	Err       *errorV1     `cbor:"41,keyasint,omitempty"`
-	Recipient string       `cbor:"42,keyasint,omitempty"`
-	Shared    string       `cbor:"43,keyasint,omitempty"`
-	Copies    []copyV1     `cbor:"44,keyasint,omitempty"`
+	Resources []resourceV1  `cbor:"40,keyasint"` // null: absent from the record
+	Err       *errorV1      `cbor:"41,keyasint,omitempty"`
+	Recipient string        `cbor:"42,keyasint,omitempty"`
+	Shared    string        `cbor:"43,keyasint,omitempty"`
+	Copies    []copyV1      `cbor:"44,keyasint,omitempty"`
+	Elsewhere []elsewhereV1 `cbor:"46,keyasint,omitempty"`
 }
 
 type resourceV1 struct {
@@ -71,6 +72,16 @@ type copyV1 struct {
 	_       struct{} `cbor:",toarray"`
 	EventID string
 	Account string
+}
+
+type elsewhereV1 struct {
+	EventID   string       `cbor:"1,keyasint"`
+	EventName string       `cbor:"2,keyasint"`
+	Region    string       `cbor:"3,keyasint"`
+	Request   []byte       `cbor:"4,keyasint,omitempty"`
+	Response  []byte       `cbor:"5,keyasint,omitempty"`
+	Resources []resourceV1 `cbor:"6,keyasint"`
+	RequestID string       `cbor:"7,keyasint,omitempty"`
 }
 
 type errorV1 struct {
@@ -89,7 +100,7 @@ var (
 		TagsMd:            cbor.TagsForbidden,
 		ExtraReturnErrors: cbor.ExtraDecErrorUnknownField,
 		UTF8:              cbor.UTF8DecodeInvalid,
-		MaxNestedLevels:   4,
+		MaxNestedLevels:   5,
 		MaxArrayElements:  1024,
 		MaxMapPairs:       64,
 	}.DecMode())
@@ -106,15 +117,15 @@ func must[T any](mode T, err error) T {
 var ErrEncoding = errors.New("kmsd: not an encoded audit record")
 
 // Encode returns the record in the form that travels inside a replicated command.
-// Equal records give equal bytes. It fails only when the result would exceed what
-// DecodeRecord accepts (256 KiB).
+// Equal records give equal bytes. It fails only with ErrTooLarge, when the result
+// would exceed what DecodeRecord accepts (256 KiB).
 func (r *Record) Encode() ([]byte, error) {
 	body, err := encMode.Marshal(r.v1())
 	if err != nil {
 		return nil, fmt.Errorf("encoding audit record: %w", err)
 	}
 	if len(body) >= maxEncoded {
-		return nil, fmt.Errorf("encoding audit record: %d bytes are too many", len(body))
+		return nil, fmt.Errorf("encoding audit record: %w", ErrTooLarge)
 	}
 	return append([]byte{encodingVersion}, body...), nil
 }
@@ -158,16 +169,40 @@ func (r *Record) v1() *recordV1 {
 	if session := r.Principal.Session; session != nil {
 		v.Issued, v.SourceIdentity = session.Issued, session.SourceIdentity
 	}
-	if r.Resources != nil {
-		v.Resources = make([]resourceV1, len(r.Resources))
-	}
-	for i, res := range r.Resources {
-		v.Resources[i] = resourceV1{Account: res.Account, ARN: res.ARN}
+	v.Resources = resourcesV1(r.Resources)
+	for _, e := range r.Elsewhere {
+		request, response := e.RequestParameters.small(), e.ResponseElements.small()
+		v.Elsewhere = append(v.Elsewhere, elsewhereV1{
+			EventID: e.EventID, EventName: e.EventName, Region: e.Region, RequestID: e.RequestID,
+			Request: request.json(), Response: response.json(), Resources: resourcesV1(e.Resources),
+		})
 	}
 	if r.Err != nil {
 		v.Err = &errorV1{Code: r.Err.Code, Message: r.Err.Message}
 	}
 	return v
+}
+
+func resourcesV1(list []Resource) []resourceV1 {
+	if list == nil {
+		return nil
+	}
+	out := make([]resourceV1, len(list))
+	for i, res := range list {
+		out[i] = resourceV1{Account: res.Account, ARN: res.ARN}
+	}
+	return out
+}
+
+func resources(list []resourceV1) []Resource {
+	if list == nil {
+		return nil
+	}
+	out := make([]Resource, len(list))
+	for i, res := range list {
+		out[i] = Resource{Account: res.Account, ARN: res.ARN}
+	}
+	return out
 }
 
 func (v *recordV1) record() (*Record, bool) {
@@ -191,11 +226,11 @@ func (v *recordV1) record() (*Record, bool) {
 	}
 	ok := r.RequestParameters.parse(v.Request) && r.ResponseElements.parse(v.Response) && r.Additional.parse(v.Additional) &&
 		r.Details.parse(v.Details)
-	if v.Resources != nil {
-		r.Resources = make([]Resource, len(v.Resources))
-	}
-	for i, res := range v.Resources {
-		r.Resources[i] = Resource{Account: res.Account, ARN: res.ARN}
+	r.Resources = resources(v.Resources)
+	for _, e := range v.Elsewhere {
+		there := Elsewhere{EventID: e.EventID, EventName: e.EventName, Region: e.Region, RequestID: e.RequestID, Resources: resources(e.Resources)}
+		ok = ok && there.RequestParameters.parse(e.Request) && there.ResponseElements.parse(e.Response)
+		r.Elsewhere = append(r.Elsewhere, there)
 	}
 	if v.Err != nil {
 		r.Err = &kms.Error{Code: v.Err.Code, Message: v.Err.Message}

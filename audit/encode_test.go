@@ -120,7 +120,7 @@ func TestDecodeIsStrict(t *testing.T) {
 }
 
 func FuzzDecodeRecord(f *testing.F) {
-	records := []*audit.Record{rotation(), shared()}
+	records := []*audit.Record{rotation(), shared(), moved()}
 	for _, op := range operations {
 		r := newRecord(op.name)
 		op.fill(r)

@@ -70,7 +70,8 @@ var ErrUnhealthy = errors.New("kmsd: the audit log cannot keep records")
 // ErrClosed is returned after Close.
 var ErrClosed = errors.New("kmsd: the audit log is closed")
 
-// ErrTooLarge is returned for a record whose line would exceed 1 MiB.
+// ErrTooLarge is returned for a record whose line would exceed 1 MiB, or whose encoding
+// would exceed 256 KiB.
 var ErrTooLarge = errors.New("kmsd: the audit record is too large")
 
 // stallLimit is how long a write or an fsync may take before the log counts as
@@ -166,7 +167,7 @@ func (l *Log) closeFiles() error {
 	return errors.Join(err, l.dir.Close())
 }
 
-// Append writes a record and its copies. It returns nil when the kernel has taken all
+// Append writes a record, its copies and what stands in other Regions. It returns nil when the kernel has taken all
 // of their lines (with Config.Sync: when the disk has); records that wait at the same
 // time share one write. It keeps nothing of r. After an error some of the lines may be
 // there.
@@ -178,8 +179,8 @@ func (l *Log) Append(ctx context.Context, r *Record) error {
 	if err := l.Healthy(); err != nil {
 		return err
 	}
-	if copies := r.copies(); len(copies) > 0 {
-		return l.appendAll(ctx, r, copies)
+	if copies, there := r.copies(), r.elsewhere(); len(copies) > 0 || len(there) > 0 {
+		return l.appendAll(ctx, r, copies, there)
 	}
 	e := l.entries.Get().(*entry)
 	e.line = r.AppendJSON(e.line[:0])
@@ -192,16 +193,21 @@ func (l *Log) Append(ctx context.Context, r *Record) error {
 	return l.await(ctx, e)
 }
 
-// appendAll writes a record with its copies: all of them wait, then the first error
-// counts.
-func (l *Log) appendAll(ctx context.Context, r *Record, copies []Copy) error {
-	e := l.entries.Get().(*entry)
-	e.line = r.AppendJSON(e.line[:0])
-	all := []*entry{e}
-	for _, c := range copies {
+// appendAll writes a record with its copies and what stands in other Regions: all of
+// them wait, then the first error counts.
+func (l *Log) appendAll(ctx context.Context, r *Record, copies []Copy, there []Elsewhere) error {
+	var all []*entry
+	add := func(line func(dst []byte) []byte) {
 		e := l.entries.Get().(*entry)
-		e.line = r.appendCopy(e.line[:0], c)
+		e.line = line(e.line[:0])
 		all = append(all, e)
+	}
+	add(r.AppendJSON)
+	for _, c := range copies {
+		add(func(dst []byte) []byte { return r.appendCopy(dst, c) })
+	}
+	for i := range there {
+		add(func(dst []byte) []byte { return r.appendElsewhere(dst, &there[i]) })
 	}
 	if slices.ContainsFunc(all, (*entry).tooLarge) {
 		return ErrTooLarge

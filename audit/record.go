@@ -77,6 +77,10 @@ type Record struct {
 	Copies []Copy
 	// copied tells that this is the owner's copy.
 	copied bool
+	// Elsewhere is what was done in other Regions.
+	Elsewhere []Elsewhere
+	// elsewhereOf tells that this is such a record.
+	elsewhereOf bool
 
 	// ServiceEvent tells that the service acted by itself (CloudTrail:
 	// AwsServiceEvent). There is no RequestID, Principal or Source then, and
@@ -104,7 +108,7 @@ func (r *Record) AppendJSON(dst []byte) []byte {
 	dst = r.appendError(dst)
 	dst = r.appendObjects(dst)
 	eventType := eventOfCall
-	if r.ServiceEvent {
+	if r.ServiceEvent && !r.elsewhereOf {
 		eventType = eventOfService
 	} else {
 		dst = appendMember(dst, "requestID", r.RequestID)
@@ -142,6 +146,9 @@ func (r *Record) appendSource(dst []byte) []byte {
 	if r.ServiceEvent {
 		return appendMember(appendMember(dst, "sourceIPAddress", internal), "userAgent", internal)
 	}
+	if r.elsewhereOf {
+		return appendMember(appendMember(dst, "sourceIPAddress", SourceKMS), "userAgent", SourceKMS)
+	}
 	dst = appendMember(dst, "sourceIPAddress", r.Source.IP)
 	if r.Source.UserAgent == "" {
 		return dst
@@ -173,6 +180,9 @@ func (r *Record) appendIdentity(dst []byte) []byte {
 	}
 	if r.Principal.Session != nil {
 		dst = r.appendSession(appendName(dst, "sessionContext"))
+	}
+	if r.elsewhereOf {
+		dst = appendMember(dst, "invokedBy", SourceKMS)
 	}
 	return append(dst, '}')
 }
@@ -272,7 +282,7 @@ func (r *Record) appendResources(dst []byte) []byte {
 
 // appendTLS appends tlsDetails, which CloudTrail shows only for TLS.
 func (r *Record) appendTLS(dst []byte) []byte {
-	if r.Source.TLSVersion == "" {
+	if r.Source.TLSVersion == "" || r.elsewhereOf {
 		return dst
 	}
 	dst = append(appendName(dst, "tlsDetails"), '{')

@@ -60,8 +60,9 @@ func (v *View) Related(k *Key) []*Key {
 	return cast[*Key](found)
 }
 
-// maxRelated is more than there are Regions.
-const maxRelated = 1000
+// maxRelated bounds the keys of a set: more than AWS has Regions, while every name is one
+// here.
+const maxRelated = 100
 
 // Primary returns the key that rules a key's rotation: the primary of its set, or the
 // key itself where it is of a single Region.
@@ -107,12 +108,18 @@ func checkMove(account, region, id, other string) error {
 
 func replicateKey(t *txn, c *ReplicateKey) (*kms.Error, error) {
 	k, refusal := t.primaryKey(c.Account, c.Region, c.KeyID)
+	if refusal == nil {
+		refusal = refuseState(k, kms.Updating)
+	}
 	if refusal != nil {
 		return refusal, nil
 	}
 	if t.state.get(tableKeys, c.ReplicaRegion, c.KeyID) != nil {
 		return &kms.Error{Code: kms.CodeAlreadyExists,
 			Message: "Unable to replicate key " + k.ARN() + " to region " + c.ReplicaRegion + ", as it already exist."}, nil
+	}
+	if len(t.related(k)) >= maxRelated {
+		return limitExceeded("You have exceeded the number of related multi-Region keys allowed for this KMS key."), nil
 	}
 	replica := &Key{
 		Account: k.Account, Region: c.ReplicaRegion, ID: k.ID, Created: c.Created, Description: c.Description,
@@ -124,14 +131,15 @@ func replicateKey(t *txn, c *ReplicateKey) (*kms.Error, error) {
 	}
 	t.touch(replica)
 	t.putNewKey(replica, c.Policy, c.Tags)
+	t.made = []string{replica.ID, replica.Region}
 	return nil, nil
 }
 
-// primaryKey returns the account's key if it is an enabled multi-Region primary.
+// primaryKey returns the account's key if it is a usable multi-Region primary.
 func (t *txn) primaryKey(account, region, id string) (*Key, *kms.Error) {
 	k, refusal := t.key(account, region, id)
 	if refusal == nil {
-		refusal = refuseNotEnabled(k)
+		refusal = refuseUnusable(k)
 	}
 	if refusal == nil && (!k.MultiRegion || k.Replica) {
 		refusal = &kms.Error{Code: kms.CodeUnsupportedOperation, Message: k.ARN() + " is not a multi-region primary key."}
@@ -139,12 +147,12 @@ func (t *txn) primaryKey(account, region, id string) (*Key, *kms.Error) {
 	return k, refusal
 }
 
-// refuseNotEnabled refuses a key that is in any state but Enabled.
-func refuseNotEnabled(k *Key) *kms.Error {
+// refuseUnusable refuses a key that cryptographic operations would refuse.
+func refuseUnusable(k *Key) *kms.Error {
 	if k.State == kms.Disabled {
 		return &kms.Error{Code: kms.CodeDisabled, Message: k.ARN() + " is disabled."}
 	}
-	return refuseState(k, kms.PendingDeletion, kms.PendingReplicaDeletion, kms.PendingImport, kms.Creating, kms.Updating)
+	return refuseState(k, kms.PendingDeletion, kms.PendingReplicaDeletion, kms.PendingImport, kms.Creating)
 }
 
 // UpdatePrimaryRegion makes a replica the primary of its set, and the primary a
@@ -169,7 +177,7 @@ func updatePrimaryRegion(t *txn, c *UpdatePrimaryRegion) (*kms.Error, error) {
 	}
 	replica, refusal := t.key(c.Account, c.PrimaryRegion, c.KeyID)
 	if refusal == nil {
-		refusal = refuseNotEnabled(replica)
+		refusal = refuseUnusable(replica)
 	}
 	if refusal != nil {
 		return refusal, nil

@@ -142,6 +142,21 @@ func TestReplica(t *testing.T) {
 	}
 }
 
+// A set has a bound, because every well-formed name is a Region.
+func TestRelatedKeysAreBounded(t *testing.T) {
+	t.Parallel()
+	d := started(t, nil)
+	d.ok(createMRK())
+	for i := range 99 {
+		d.ok(replicate("us-east-1", fmt.Sprintf("eu-north-%d", i)))
+	}
+	d.refused(replicate("us-east-1", "eu-west-1"), kms.CodeLimitExceeded, "You have exceeded the number of related multi-Region keys allowed for this KMS key.")
+	k := d.mrk("eu-north-7")
+	if related := d.View().Related(&k); len(related) != 100 || d.View().Primary(&k).Region != "us-east-1" {
+		t.Errorf("there are %d related keys", len(related))
+	}
+}
+
 // mrkModel is what AWS's document says of a set, by Regions.
 type mrkModel struct {
 	primary string

@@ -126,7 +126,7 @@ func TestUnknownOperation(t *testing.T) {
 	for name, target := range map[string]string{
 		"no target":           "",
 		"unknown name":        "X-Amz-Target: TrentService.Nothing\r\n",
-		"not served yet":      "X-Amz-Target: TrentService.ReplicateKey\r\n",
+		"not served yet":      "X-Amz-Target: TrentService.CreateCustomKeyStore\r\n",
 		"other prefix":        "X-Amz-Target: DynamoDB_20120810.Encrypt\r\n",
 		"prefix in lower":     "X-Amz-Target: trentservice.Encrypt\r\n",
 		"name in lower":       "X-Amz-Target: TrentService.encrypt\r\n",

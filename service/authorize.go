@@ -38,7 +38,7 @@ func (s *Service) decideKey(r *Request, rule *keyRule, key *Key, in any) (iam.De
 	if err != nil {
 		return iam.Decision{}, err
 	}
-	r.conditions = conditions{r: r, key: key, rule: rule, own: rule.conditions(in), in: in}
+	r.conditions = conditions{r: r, key: key, rule: rule, own: rule.conditions(in), in: in, region: key.Region}
 	r.asked = iam.Request{Action: rule.action, Resource: key.Key.ARN(), Account: key.Account, Context: &r.conditions}
 	if rule.retires != nil {
 		return iam.AuthorizeRetire(subject, &r.asked, policy, r.retirer(key)), nil
@@ -48,6 +48,23 @@ func (s *Service) decideKey(r *Request, rule *keyRule, key *Key, in any) (iam.De
 		r.asked.Grants = &r.granted
 	}
 	return iam.AuthorizeKey(subject, &r.asked, policy, rule.crossAccount), nil
+}
+
+// authorizeCopy decides what identity policies must allow in another Region where the
+// call makes a key there of one that it names.
+func (s *Service) authorizeCopy(r *Request, rule *keyRule, key *Key, in any) error {
+	if rule.copies == nil {
+		return nil
+	}
+	there := rule.copies(key, in)
+	err := s.authorizeIdentityIn(r, there.Region, there.Conditions, there.Identity, "*", " on resource: *")
+	for _, action := range there.Also {
+		if err != nil {
+			return err
+		}
+		err = s.authorizeIdentityIn(r, there.Region, there.Conditions, action, "*", "")
+	}
+	return err
 }
 
 // keyRefusal is the answer to a decision against the caller.
@@ -124,7 +141,13 @@ func (row *Row) alsoOn(r *Request, in any) (arn, where string) {
 // authorizeIdentity decides an action that only identity policies govern. where is
 // how a refusal names the resource.
 func (s *Service) authorizeIdentity(r *Request, in any, action, resource, where string) error {
-	decision, err := s.decideIdentity(r, r.row.conditions(in), action, resource)
+	return s.authorizeIdentityIn(r, r.Region, r.row.conditions(in), action, resource, where)
+}
+
+// authorizeIdentityIn is authorizeIdentity in a Region, with the condition keys that come
+// from the call.
+func (s *Service) authorizeIdentityIn(r *Request, region string, own func(string) []string, action, resource, where string) error {
+	decision, err := s.decideIdentity(r, region, own, action, resource)
 	if err != nil || decision.Allowed {
 		return err
 	}
@@ -137,12 +160,12 @@ func (r *Request) refusal(decision iam.Decision, action, where string) error {
 	return r.notAuthorized(action, where+" "+decision.Why(action))
 }
 
-func (s *Service) decideIdentity(r *Request, own func(string) []string, action, resource string) (iam.Decision, error) {
+func (s *Service) decideIdentity(r *Request, region string, own func(string) []string, action, resource string) (iam.Decision, error) {
 	subject, err := s.subject(r)
 	if err != nil {
 		return iam.Decision{}, err
 	}
-	r.conditions = conditions{r: r, own: own}
+	r.conditions = conditions{r: r, own: own, region: region}
 	r.asked = iam.Request{Action: action, Resource: resource, Account: r.Principal.Account, Context: &r.conditions}
 	return iam.AuthorizeIdentity(subject, &r.asked), nil
 }
@@ -160,7 +183,7 @@ func (s *Service) authorizeOperator(r *Request, action string) error {
 // decideOperator decides an action on the cluster: other accounts than the operator's
 // are refused whatever their policies say.
 func (s *Service) decideOperator(r *Request, action, arn string) (iam.Decision, error) {
-	decision, err := s.decideIdentity(r, absent, action, arn)
+	decision, err := s.decideIdentity(r, r.Region, absent, action, arn)
 	if r.Principal.Account != r.View.Meta().OperatorAccount {
 		decision = iam.Decision{Ground: iam.ByIdentity}
 	}
@@ -180,7 +203,7 @@ func (r *Request) Locks(key *Key, policy *iam.Policy) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	r.conditions = conditions{r: r, key: key, own: r.conditions.own}
+	r.conditions = conditions{r: r, key: key, own: r.conditions.own, region: key.Region}
 	r.asked = iam.Request{Action: "kms:PutKeyPolicy", Resource: key.Key.ARN(), Account: key.Account, Context: &r.conditions}
 	return !iam.AuthorizeKey(subject, &r.asked, policy, false).Allowed, nil
 }

@@ -68,10 +68,10 @@ type Request struct {
 	keys     [maxKeys]Key
 	keyErrs  [maxKeys]error
 	resolved int
-	// Room for Record.Resources and quotas without an allocation.
+	// Room for Record.Resources and charges without an allocation.
 	resources [maxKeys]audit.Resource
-	counted   [maxKeys]Quota
-	slow      bool // found by quotas
+	counted   [maxCharges]charge
+	slow      bool // found by charges
 }
 
 // Target is what conditions know of the identity that a call of IAM is on (AWS IAM:

@@ -1,6 +1,7 @@
 package service
 
 import (
+	"cmp"
 	"strconv"
 	"strings"
 	"time"
@@ -22,6 +23,8 @@ type conditions struct {
 	// own returns the values of the keys that come from the call's parameters.
 	own func(key string) []string
 	in  any // the parameters
+	// region is where the authorisation is, empty for the call's own Region.
+	region string
 }
 
 // Values returns the values of a condition key, whose name is in lower case.
@@ -42,6 +45,9 @@ func (c *conditions) values(name string) []string {
 		}
 		if v := c.own(name); v != nil {
 			return v
+		}
+		if rest == "requestedregion" {
+			return present(cmp.Or(c.region, c.r.Region))
 		}
 		return c.r.global(rest)
 	case "sts":
@@ -221,8 +227,6 @@ func (r *Request) global(name string) []string {
 		return []string{time.UnixMilli(r.Now).UTC().Format(time.RFC3339)}
 	case "epochtime":
 		return []string{strconv.FormatInt(r.Now/1000, 10)}
-	case "requestedregion":
-		return present(r.Region)
 	case "resourceaccount":
 		if r.asked.Resource != "*" {
 			return []string{r.asked.Account}

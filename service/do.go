@@ -117,8 +117,8 @@ const staleAfter = 100 * time.Millisecond
 // keeps until leave. A call that waited long decides from a new View, and so from a
 // credential that is still active then.
 func (s *Service) admit(ctx context.Context, r *Request, in any) error {
-	quotas := r.quotas(in)
-	if used, err := s.throttle.admit(r, quotas); err != nil {
+	charges := r.charges(in)
+	if used, err := s.throttle.admit(r, charges); err != nil {
 		s.metrics.throttled.WithLabelValues(string(used)).Inc()
 		return err
 	}
@@ -216,6 +216,9 @@ func (s *Service) checkKey(r *Request, i int, in any) error {
 	if !own {
 		r.recordKey(key)
 	}
+	if err := s.authorizeCopy(r, rule, key, in); err != nil {
+		return err
+	}
 	if rule.origin != "" && key.Origin != rule.origin {
 		return &kms.Error{Code: kms.CodeUnsupportedOperation,
 			Message: key.ARN + " origin is " + string(key.Origin) + " which is not valid for this operation."}
@@ -226,6 +229,9 @@ func (s *Service) checkKey(r *Request, i int, in any) error {
 	if rule.usage != "" && key.Usage != rule.usage {
 		return &kms.Error{Code: kms.CodeInvalidKeyUsage,
 			Message: key.ARN + " key usage is " + string(key.Usage) + " which is not valid for " + r.Operation + "."}
+	}
+	if rule.primary && (!key.MultiRegion || key.Replica) {
+		return &kms.Error{Code: kms.CodeUnsupportedOperation, Message: key.ARN + " is not a multi-region primary key."}
 	}
 	return nil
 }
@@ -244,8 +250,12 @@ func (r *Request) state(key *Key) kms.KeyState {
 
 // recordKey makes the record show the key. The caller's own keys stand in the
 // record of a refusal, too; another account's only once the caller may use it,
-// because the caller reads the record.
+// because the caller reads the record. A key of another Region stands in that Region's
+// record.
 func (r *Request) recordKey(key *Key) {
+	if key.Region != r.Region {
+		return
+	}
 	if r.Record.Resources == nil {
 		r.Record.Resources = r.resources[:0]
 	}

@@ -26,6 +26,9 @@ type DueWork struct {
 	Due func(k *fsm.Key) (at int64, ok bool)
 	// Plan returns the command that does the work now, and adds the event's details.
 	Plan func(v *fsm.View, k *fsm.Key, now int64, details *audit.Params) (fsm.Args, error)
+	// Elsewhere returns what the audit log shows of the work in other Regions; nil where
+	// that is nothing.
+	Elsewhere func(v *fsm.View, k *fsm.Key) []audit.Elsewhere
 }
 
 const (
@@ -184,6 +187,9 @@ func (d *dueLoop) work(ctx context.Context, work *DueWork, found *fsm.Key, ripe 
 	args, err := work.Plan(view, key, now, &record.Details)
 	if err != nil {
 		return err
+	}
+	if work.Elsewhere != nil {
+		record.Elsewhere = work.Elsewhere(view, key)
 	}
 	result, index, err := d.commit(ctx, fsm.ReqKey{}, fsm.Meta{Time: now, Reads: view.Reads()}, record, args)
 	if err != nil || result.Conflict {

@@ -167,7 +167,7 @@ func (r *Row) rule(action string) *keyRule {
 func (a *action) supposed() *Row {
 	row := new(Row)
 	if a.row != nil {
-		row.makes, row.bounded = a.row.makes, a.row.bounded
+		row.makes, row.bounded, row.callerAccount = a.row.makes, a.row.bounded, a.row.callerAccount
 	}
 	return row
 }
@@ -317,7 +317,7 @@ func (x *explainer) onIdentity() error {
 			where = " on resource: " + shown
 		}
 	}
-	decision, err := r.service.decideIdentity(r, absent, x.action.name, x.out.Resource)
+	decision, err := r.service.decideIdentity(r, r.Region, absent, x.action.name, x.out.Resource)
 	if err != nil {
 		return err
 	}

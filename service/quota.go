@@ -109,20 +109,41 @@ func QuotaOfPair(spec string) Quota {
 	return ""
 }
 
-// quotas lists what the call counts towards, each quota once, and notes whether it is
-// slow. What the local operator asks of AWS's services is refused, and counts nowhere.
-func (r *Request) quotas(in any) []Quota {
+// charge is a request that counts towards a quota in a Region.
+type charge struct {
+	quota  Quota
+	region string
+}
+
+// maxCharges is what a call counts as at most: ReplicateKey is one request in its own
+// Region and two in another.
+const maxCharges = 3
+
+// charges lists what the call counts as, and notes whether it is slow. What the local
+// operator asks of AWS's services is refused, and counts nowhere.
+func (r *Request) charges(in any) []charge {
+	if r.Principal.Type == kms.PrincipalLocalOperator {
+		return nil
+	}
+	list := r.chargesHere(in)
+	region, quotas := r.row.there(in)
+	for _, q := range quotas {
+		list = append(list, charge{q, region})
+	}
+	return list
+}
+
+// chargesHere lists what the call counts as in its own Region: each quota once.
+func (r *Request) chargesHere(in any) []charge {
 	list := r.counted[:0]
 	switch {
-	case r.Principal.Type == kms.PrincipalLocalOperator:
-		return nil
 	case r.row.quotaFor != nil:
 		if q := r.row.quotaFor(in); q != "" {
-			return append(list, q)
+			return append(list, charge{q, r.Region})
 		}
 		return nil
 	case r.row.quotaOf == nil && r.row.quota != "":
-		return append(list, r.row.quota)
+		return append(list, charge{r.row.quota, r.Region})
 	case r.row.quotaOf == nil:
 		return nil
 	}
@@ -132,8 +153,8 @@ func (r *Request) quotas(in any) []Quota {
 			spec = key.Spec
 		}
 		r.slow = r.slow || slow(spec)
-		if q := r.row.quotaOf(spec); !slices.Contains(list, q) {
-			list = append(list, q)
+		if c := (charge{r.row.quotaOf(spec), r.Region}); !slices.Contains(list, c) {
+			list = append(list, c)
 		}
 	}
 	return list

@@ -20,8 +20,11 @@ func (r *Request) key(i int, in any) (*Key, error) {
 // A key that the caller may not know of, or that does not exist where existence
 // must not be told, comes back without a record: authorisation refuses it.
 func (r *Request) resolve(rule *keyRule, in any) (Key, error) {
-	if rule.retires != nil {
+	switch {
+	case rule.retires != nil:
 		return r.resolveGrant(rule, in)
+	case rule.related != nil:
+		return r.resolveRelated(rule, in)
 	}
 	return r.resolveKey(rule, in)
 }
@@ -51,6 +54,20 @@ func (r *Request) resolveKey(rule *keyRule, in any) (Key, error) {
 		return Key{}, invalidKeyID(id)
 	}
 	return key, r.resolveID(&key, id)
+}
+
+// resolveRelated finds the key of the first key's set in another Region.
+func (r *Request) resolveRelated(rule *keyRule, in any) (Key, error) {
+	first, err := r.key(0, in)
+	if err != nil || first.Key == nil {
+		return Key{}, err
+	}
+	arn := kms.KeyARN(rule.related(in), first.Account, first.ID)
+	rec, ok := r.View.Key(rule.related(in), first.ID)
+	if !ok {
+		return Key{}, keyNotFound(arn)
+	}
+	return Key{Key: rec, ARN: arn}, nil
 }
 
 // resolveBlob finds the key that a ciphertext names.

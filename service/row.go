@@ -38,8 +38,8 @@ type Op[In, Out any] struct {
 	// Identity is the action where only identity policies decide, such as
 	// kms:CreateKey; empty when the actions of Keys decide.
 	Identity string
-	// CallerAccount tells that Identity has the condition key kms:CallerAccount, which
-	// all actions on keys have.
+	// CallerAccount tells that what only identity policies decide has the condition key
+	// kms:CallerAccount, too, which all actions on keys have.
 	CallerAccount bool
 	// Keys are the keys that the call names, in the order in which they are
 	// checked.
@@ -53,6 +53,9 @@ type Op[In, Out any] struct {
 	// QuotaFor, where set, gives the quota by the parameters, instead of Quota; "" is
 	// none.
 	QuotaFor func(*In) Quota
+	// There returns the other Region that the call reaches into, and the quotas that it
+	// counts towards in that Region besides its own; nil where it reaches into none.
+	There func(*In) (region string, quotas []Quota)
 	// Resource returns the ARN of what Identity is asked on, and how a refusal names it;
 	// nil where that is "*".
 	Resource func(*Request, *In) (arn, shown string)
@@ -107,6 +110,9 @@ type KeyRule[In any] struct {
 	// Blob returns the ciphertext that names its key (Decrypt, ReEncrypt); nil
 	// where no ciphertext does.
 	Blob func(*In) []byte
+	// Related returns the Region of the key where it is the one that is related to the
+	// call's first key, a multi-Region key; nil where the call names the key.
+	Related func(*In) string
 	// Optional tells that the call may leave the key out.
 	Optional bool
 	// Aliases tells that alias names and alias ARNs are accepted.
@@ -123,6 +129,11 @@ type KeyRule[In any] struct {
 	Origin kms.Origin
 	// States are the key states in which the operation works.
 	States States
+	// Primary tells that the key must be the primary of a set of multi-Region keys.
+	Primary bool
+	// Copies returns what identity policies must allow in another Region, where the call
+	// makes a key there of this one; nil where it makes none.
+	Copies func(*Key, *In) Elsewhere
 	// DaysUnused tells that Action has the condition key
 	// kms:TrailingDaysWithoutKeyUsage.
 	DaysUnused bool
@@ -134,6 +145,16 @@ type KeyRule[In any] struct {
 	Retires func(*In) GrantRef
 	// Conditions is as Op's, for this key.
 	Conditions func(in *In, key string) []string
+}
+
+// Elsewhere is what identity policies must allow in another Region than the call's.
+type Elsewhere struct {
+	Region string
+	// Identity and Also are as Op's, on every resource.
+	Identity string
+	Also     []string
+	// Conditions is as Op's.
+	Conditions func(key string) []string
 }
 
 // Row is an Op without its types: what the pipeline runs.
@@ -157,6 +178,7 @@ type Row struct {
 	quota          Quota
 	quotaOf        func(kms.KeySpec) Quota
 	quotaFor       func(in any) Quota // nil where the parameters do not decide
+	there          func(in any) (region string, quotas []Quota)
 	decode         func(body []byte) (any, error)
 	check          func(in any, now int64) error
 	dryRun         func(in any) bool
@@ -177,6 +199,7 @@ type Row struct {
 type keyRule struct {
 	id           func(in any) string
 	blob         func(in any) []byte
+	related      func(in any) string // nil where the call names the key
 	optional     bool
 	aliases      bool
 	action       string
@@ -186,6 +209,8 @@ type keyRule struct {
 	usage        kms.KeyUsage
 	origin       kms.Origin
 	states       States
+	primary      bool
+	copies       func(k *Key, in any) Elsewhere // nil where the call makes no key of it
 	granted      func(in any) fsm.GrantQuery
 	retires      func(in any) GrantRef
 	conditions   func(in any) func(key string) []string
@@ -218,7 +243,7 @@ func (o Op[In, Out]) Row() *Row {
 		Service: o.Service, Name: o.Name, Write: o.Write != nil, Once: o.Once, Open: o.Open, Public: o.Public, Local: o.Local,
 		Identity: o.Identity, Operator: o.Operator,
 		HasDryRun: o.DryRun != nil, named: o.Resource != nil, makes: o.Makes, bounded: o.Bounded, onAlias: o.Alias != nil, callerAccount: o.CallerAccount, acts: o.Act != nil, resourcesEmpty: o.Identity != "",
-		eventSource: eventSource(o.Service), quota: o.quota(), quotaOf: o.QuotaOf, quotaFor: eraseQuota(o.QuotaFor),
+		eventSource: eventSource(o.Service), quota: o.quota(), quotaOf: o.QuotaOf, quotaFor: eraseQuota(o.QuotaFor), there: eraseThere(o.There),
 		decode: func(body []byte) (any, error) {
 			in := new(In)
 			return in, decodeError(any(in).(wire.Request).Decode(body))
@@ -307,10 +332,16 @@ func (k KeyRule[In]) erase(identity string) keyRule {
 	rule := keyRule{
 		id:         func(in any) string { return call(k.ID, in) },
 		conditions: eraseConditions(k.Conditions),
-		optional:   k.Optional, aliases: k.Aliases, action: cmp.Or(k.Action, identity), listed: k.Action == "", crossAccount: k.CrossAccount, daysUnused: k.DaysUnused, usage: k.Usage, origin: k.Origin, states: k.States,
+		optional:   k.Optional, aliases: k.Aliases, action: cmp.Or(k.Action, identity), listed: k.Action == "", crossAccount: k.CrossAccount, daysUnused: k.DaysUnused, usage: k.Usage, origin: k.Origin, states: k.States, primary: k.Primary,
 	}
 	if k.Blob != nil {
 		rule.blob = func(in any) []byte { return k.Blob(in.(*In)) }
+	}
+	if k.Related != nil {
+		rule.related = func(in any) string { return k.Related(in.(*In)) }
+	}
+	if k.Copies != nil {
+		rule.copies = func(key *Key, in any) Elsewhere { return k.Copies(key, in.(*In)) }
 	}
 	if k.Granted != nil {
 		rule.granted = func(in any) fsm.GrantQuery { return k.Granted(in.(*In)) }
@@ -326,6 +357,13 @@ func eraseQuota[In any](f func(*In) Quota) func(any) Quota {
 		return nil
 	}
 	return func(in any) Quota { return f(in.(*In)) }
+}
+
+func eraseThere[In any](f func(*In) (string, []Quota)) func(any) (string, []Quota) {
+	if f == nil {
+		return func(any) (string, []Quota) { return "", nil }
+	}
+	return func(in any) (string, []Quota) { return f(in.(*In)) }
 }
 
 func eraseResource[In any](f func(*Request, *In) (string, string)) func(*Request, any) (string, string) {

@@ -41,6 +41,8 @@ const (
 	Importable = Importing &^ inUpdating
 	// Erasable is for DeleteImportedKeyMaterial.
 	Erasable = AnyState &^ (inCreating | inUpdating)
+	// Replicable is for ReplicateKey.
+	Replicable = inEnabled
 	// Switchable is for EnableKey and DisableKey.
 	Switchable = inEnabled | inDisabled | inUnavailable
 )

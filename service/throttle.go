@@ -50,10 +50,10 @@ func newLimit(milli uint32) limit {
 	return limit{rate: rate.Limit(milli) / one, burst: int((milli + one - 1) / one)}
 }
 
-// admit counts the call towards its quotas, once however often the forwarding node
-// sends it. It returns ThrottlingException, and the quota, when one is used up.
-func (t *throttle) admit(r *Request, quotas []Quota) (Quota, error) {
-	if len(quotas) == 0 {
+// admit counts the call as what it is charged with, once however often the forwarding
+// node sends it. It returns ThrottlingException, and the quota, when one is used up.
+func (t *throttle) admit(r *Request, charges []charge) (Quota, error) {
+	if len(charges) == 0 {
 		return "", nil
 	}
 	rates := t.inForce(r.View.Throttle())
@@ -64,10 +64,10 @@ func (t *throttle) admit(r *Request, quotas []Quota) (Quota, error) {
 	if r.row.Write && !t.counted.add(r.RequestID, now) {
 		return "", nil
 	}
-	for _, q := range quotas {
-		limit, limited := rates.limits[q]
-		if limited && !rates.buckets.take(bucketKey{r.Principal.Account, q, r.Region}, limit, now) {
-			return q, errThrottled
+	for _, c := range charges {
+		limit, limited := rates.limits[c.quota]
+		if limited && !rates.buckets.take(bucketKey{r.Principal.Account, c.quota, c.region}, limit, now) {
+			return c.quota, errThrottled
 		}
 	}
 	return "", nil

@@ -134,7 +134,7 @@ func BenchmarkThrottle(b *testing.B) {
 				r := Request{Call: &Call{Region: "us-east-1"}, View: machine.View(), row: row}
 				for i := 0; pb.Next(); i++ {
 					r.Principal.Account = names[i%part.accounts]
-					_, _ = counter.admit(&r, r.quotas(nil)) // refusing costs what counting costs
+					_, _ = counter.admit(&r, r.charges(nil)) // refusing costs what counting costs
 				}
 			})
 		})

@@ -118,7 +118,7 @@ func (s *Service) propose(ctx context.Context, r *Request, args fsm.Args, out ou
 	r.share()
 	meta := fsm.Meta{Time: r.Now, RequestID: r.RequestID, Reads: r.View.Reads()}
 	result, index, err := s.commit(ctx, r.reqKey, meta, &r.Record, args)
-	if errors.Is(err, fsm.ErrTooLarge) {
+	if errors.Is(err, fsm.ErrTooLarge) || errors.Is(err, audit.ErrTooLarge) {
 		err = &kms.Error{Code: kms.CodeLimitExceeded, Message: "The request is too large: policy, description and tags together exceed what can be stored."}
 	}
 	switch {
@@ -179,7 +179,7 @@ func (s *Service) record(ctx context.Context, record *audit.Record, index uint64
 // fails here, the outcome stays open for the caller: something was done.
 func (s *Service) repeat(ctx context.Context, r *Request, once *fsm.Once) ([]byte, uint64, error) {
 	r.Record.ResponseElements, r.Record.Additional, r.Record.Resources = audit.Params{}, audit.Params{}, nil
-	r.Record.SharedEventID, r.Record.Copies = "", nil
+	r.Record.SharedEventID, r.Record.Copies, r.Record.Elsewhere = "", nil, nil
 	if r.View.Index() < once.Index {
 		view, err := s.cluster.View(ctx)
 		if err != nil {

@@ -19,6 +19,7 @@ const (
 	// Numbers of fields.
 	accessID     = 1
 	accessStatus = 5
+	keyRegion    = 2
 	keyID        = 3
 	keySpec      = 6
 	keyUsage     = 7
@@ -30,59 +31,64 @@ const (
 // keys of imported material wait for an import.
 func (s *Solo) SetState(t testing.TB, id, state string) {
 	t.Helper()
+	s.SetStateIn(t, Region, id, state)
+}
+
+// SetStateIn is SetState for the key of a Region.
+func (s *Solo) SetStateIn(t testing.TB, region, id, state string) {
+	t.Helper()
 	fields := map[uint64]any{keyState: state}
 	if state == "PendingImport" {
 		fields[keyOrigin] = "EXTERNAL"
 	}
-	s.rewrite(t, tableKeys, keyID, id, fields)
+	s.rewrite(t, tableKeys, map[uint64]any{keyRegion: region, keyID: id}, fields)
 }
 
 // SetOrigin gives a key another origin. It keeps its material.
 func (s *Solo) SetOrigin(t testing.TB, id, origin string) {
 	t.Helper()
-	s.rewrite(t, tableKeys, keyID, id, map[uint64]any{keyOrigin: origin})
+	s.rewrite(t, tableKeys, map[uint64]any{keyID: id}, map[uint64]any{keyOrigin: origin})
 }
 
 // SetType gives a key another spec and usage. It keeps its symmetric material.
 func (s *Solo) SetType(t testing.TB, id, spec, usage string) {
 	t.Helper()
-	s.rewrite(t, tableKeys, keyID, id, map[uint64]any{keySpec: spec, keyUsage: usage})
+	s.rewrite(t, tableKeys, map[uint64]any{keyID: id}, map[uint64]any{keySpec: spec, keyUsage: usage})
 }
 
 // SetAccessKey sets the status of an access key.
 func (s *Solo) SetAccessKey(t testing.TB, id, status string) {
 	t.Helper()
-	s.rewrite(t, tableAccess, accessID, id, map[uint64]any{accessStatus: status})
+	s.rewrite(t, tableAccess, map[uint64]any{accessID: id}, map[uint64]any{accessStatus: status})
 }
 
 // rewrite changes a record: it writes a snapshot, edits the record there, and
 // restores the machine from it. That counts as a command of its own: the index
 // moves, and preconditions on the record fail.
-func (s *Solo) rewrite(t testing.TB, table byte, idField uint64, id string, fields map[uint64]any) {
+func (s *Solo) rewrite(t testing.TB, table byte, match, fields map[uint64]any) {
 	t.Helper()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var old bytes.Buffer
 	check(t, s.Machine.Snapshot().Persist(&old))
 	s.index++
-	e := &editor{t: t, in: old.Bytes(), table: table, idField: idField, id: id, fields: fields, index: s.index}
+	e := &editor{t: t, in: old.Bytes(), table: table, match: match, fields: fields, index: s.index}
 	check(t, s.Machine.Restore(bytes.NewReader(e.run())))
 	if e.found != 1 {
-		t.Fatalf("%d records %s in table %d", e.found, id, table)
+		t.Fatalf("%d records %v in table %d", e.found, match, table)
 	}
 }
 
 // editor copies a snapshot and changes one record.
 type editor struct {
-	t       testing.TB
-	in      []byte
-	out     bytes.Buffer
-	table   byte
-	idField uint64
-	id      string
-	fields  map[uint64]any
-	index   uint64
-	found   int
+	t      testing.TB
+	in     []byte
+	out    bytes.Buffer
+	table  byte
+	match  map[uint64]any // what the record has
+	fields map[uint64]any // what it gets
+	index  uint64
+	found  int
 }
 
 func (e *editor) run() []byte {
@@ -117,8 +123,10 @@ func (e *editor) copyTable(table byte) {
 func (e *editor) edit(item []byte) []byte {
 	var record map[uint64]any
 	check(e.t, cbor.Unmarshal(item, &record))
-	if record[e.idField] != e.id {
-		return item
+	for field, value := range e.match {
+		if record[field] != value {
+			return item
+		}
 	}
 	e.found++
 	return e.change(e.change(item, e.fields), map[uint64]any{0: e.index})

@@ -178,6 +178,7 @@ func questions(t *testing.T, s *testkit.Solo) (all []question) {
 		for _, op := range []string{"DescribeKey", "GetKeyPolicy", "GetKeyRotationStatus", "ListResourceTags"} {
 			onKey(op, testkit.ARN(id), "")
 		}
+		onKey("UpdatePrimaryRegion", testkit.ARN(id), `,"PrimaryRegion":"us-east-1"`) // where the key is, so that nothing changes
 		onKey("Encrypt", testkit.ARN(id), `,"Plaintext":"AA=="`)
 		onKey("GenerateDataKey", testkit.ARN(id), `,"KeySpec":"AES_256","DryRun":true`)
 	}

@@ -25,11 +25,14 @@ func allowing(actions, resource, condition string) string {
 	return `{"Version":"2012-10-17","Statement":[` + s + `}]}`
 }
 
-// setPolicy gives a key a policy of further statements beside the default one.
+// setPolicy gives a key and its replicas a policy of further statements beside the
+// default one.
 func setPolicy(t *testing.T, s *testkit.Solo, key string, statements ...string) {
 	t.Helper()
 	policy := strings.TrimSuffix(rootPolicy, `]}`) + "," + strings.Join(statements, ",") + `]}`
-	wantOutcome(t, s.Call(t, testkit.Root, "PutKeyPolicy", obj{"KeyId": key, "Policy": policy}), success)
+	for _, region := range regionsOf(s, key) {
+		wantOutcome(t, s.Call(t, testkit.Root.In(region), "PutKeyPolicy", obj{"KeyId": key, "Policy": policy}), success)
+	}
 }
 
 func lets(effect, principal, action, condition string) string {

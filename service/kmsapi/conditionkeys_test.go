@@ -110,7 +110,7 @@ var conditionCases = slices.Concat([]conditionCase{
 	{key: "aws:TagKeys", op: "UntagResource", body: `{"KeyId":"$KEY","TagKeys":["A","b"]}`, operator: "ForAnyValue:StringEquals", value: "b", other: "B", absent: `{"KeyId":"$KEY","TagKeys":[]}`},
 	{key: "aws:TagKeys", op: "CreateKey", body: newTags, operator: "ForAnyValue:StringEquals", value: "A", other: "a", absent: `{}`},
 	{key: "aws:TagKeys", op: "CreateKey", body: newTags, operator: "ForAnyValue:StringEquals", value: "A", other: "a", action: "kms:TagResource"},
-}, grantConditionCases, ofAlias("DescribeKey", "", "alias/app", byAlias, byID), ofAlias("DescribeKey", "", "alias/app", byARN, `{"KeyId":"$ARN"}`),
+}, grantConditionCases, regionConditionCases, ofAlias("DescribeKey", "", "alias/app", byAlias, byID), ofAlias("DescribeKey", "", "alias/app", byARN, `{"KeyId":"$ARN"}`),
 	ofAlias("GetPublicKey", "", "alias/app", byAlias, byID),
 	ofSigning("Sign", signID, signHash), ofAlias("Sign", "", "alias/app", withSign, signID),
 	ofSigning("Verify", verifyID, verifyHash), ofAlias("Verify", "", "alias/app", withVerify, verifyID),
@@ -144,6 +144,41 @@ var conditionCases = slices.Concat([]conditionCase{
 		{key: "kms:EncryptionAlgorithm", op: "Encrypt", body: `{"KeyId":"$KEY","Plaintext":"AA==","EncryptionAlgorithm":"RSAES_OAEP_SHA_256"}`, value: "RSAES_OAEP_SHA_256", other: "SYMMETRIC_DEFAULT", result: "InvalidKeyUsageException"},
 	},
 )
+
+const (
+	toReplicate = `{"KeyId":"$KEY","ReplicaRegion":"eu-west-1","BypassPolicyLockoutSafetyCheck":true,"Tags":[{"TagKey":"A","TagValue":"1"},{"TagKey":"b","TagValue":"2"}]}`
+	toPromote   = `{"KeyId":"$KEY","PrimaryRegion":"eu-west-1"}`
+	bareReplica = `{"KeyId":"$KEY","ReplicaRegion":"eu-west-1"}`
+)
+
+// regionConditionCases are the keys of the operations on multi-Region keys. A key and its
+// replica have their own.
+var regionConditionCases = []conditionCase{
+	{key: "kms:ReplicaRegion", op: "ReplicateKey", body: toReplicate, value: "eu-west-1", other: "us-east-1"},
+	{key: "kms:MultiRegionKeyType", op: "ReplicateKey", body: toReplicate, value: "PRIMARY", other: "REPLICA"},
+	{key: "kms:MultiRegion", op: "ReplicateKey", body: toReplicate, operator: "Bool", value: "true", other: "false"},
+	{key: "kms:CallerAccount", op: "ReplicateKey", body: toReplicate, value: "111122223333", other: "444455556666", action: "kms:CreateKey"},
+	{key: "kms:MultiRegionKeyType", op: "ReplicateKey", body: toReplicate, value: "REPLICA", other: "PRIMARY", action: "kms:CreateKey"},
+	{key: "kms:MultiRegion", op: "ReplicateKey", body: toReplicate, operator: "Bool", value: "true", other: "false", action: "kms:CreateKey"},
+	{key: "kms:KeySpec", op: "ReplicateKey", body: toReplicate, value: "SYMMETRIC_DEFAULT", other: "RSA_2048", action: "kms:CreateKey"},
+	{key: "kms:CustomerMasterKeySpec", op: "ReplicateKey", body: toReplicate, value: "SYMMETRIC_DEFAULT", other: "RSA_2048", action: "kms:CreateKey"},
+	{key: "kms:KeyUsage", op: "ReplicateKey", body: toReplicate, value: "ENCRYPT_DECRYPT", other: "SIGN_VERIFY", action: "kms:CreateKey"},
+	{key: "kms:CustomerMasterKeyUsage", op: "ReplicateKey", body: toReplicate, value: "ENCRYPT_DECRYPT", other: "SIGN_VERIFY", action: "kms:CreateKey"},
+	{key: "kms:KeyOrigin", op: "ReplicateKey", body: toReplicate, value: "AWS_KMS", other: "EXTERNAL", action: "kms:CreateKey"},
+	{key: "kms:BypassPolicyLockoutSafetyCheck", op: "ReplicateKey", body: toReplicate, operator: "Bool", value: "true", other: "false", absent: bareReplica, action: "kms:CreateKey"},
+	{key: "aws:RequestTag/a", op: "ReplicateKey", body: toReplicate, value: "1", other: "2", absent: bareReplica, action: "kms:CreateKey"},
+	{key: "aws:RequestTag/a", op: "ReplicateKey", body: toReplicate, value: "1", other: "2", action: "kms:TagResource"},
+	{key: "aws:TagKeys", op: "ReplicateKey", body: toReplicate, operator: "ForAnyValue:StringEquals", value: "A", other: "a", absent: bareReplica, action: "kms:CreateKey"},
+	{key: "aws:TagKeys", op: "ReplicateKey", body: toReplicate, operator: "ForAnyValue:StringEquals", value: "A", other: "a", action: "kms:TagResource"},
+	{key: "aws:RequestedRegion", op: "ReplicateKey", body: toReplicate, value: "us-east-1", other: "eu-west-1"},
+	{key: "aws:RequestedRegion", op: "ReplicateKey", body: toReplicate, value: "eu-west-1", other: "us-east-1", action: "kms:CreateKey"},
+	{key: "aws:RequestedRegion", op: "ReplicateKey", body: toReplicate, value: "eu-west-1", other: "us-east-1", action: "kms:TagResource"},
+	{key: "kms:PrimaryRegion", op: "UpdatePrimaryRegion", body: toPromote, value: "eu-west-1", other: "us-east-1"},
+	{key: "kms:MultiRegionKeyType", op: "UpdatePrimaryRegion", body: toPromote, value: `PRIMARY","REPLICA`, other: "PRIMARY"},
+	{key: "kms:MultiRegionKeyType", op: "UpdatePrimaryRegion", body: toPromote, value: `PRIMARY","REPLICA`, other: "REPLICA"},
+	{key: "aws:RequestedRegion", op: "UpdatePrimaryRegion", body: toPromote, value: `us-east-1","eu-west-1`, other: "us-east-1"},
+	{key: "aws:RequestedRegion", op: "UpdatePrimaryRegion", body: toPromote, value: `us-east-1","eu-west-1`, other: "eu-west-1"},
+}
 
 // grantConditionCases are the keys of the operations on grants.
 var grantConditionCases = []conditionCase{
@@ -247,6 +282,9 @@ func (c *conditionCase) decides(t *testing.T, body, condition string, inKeyPolic
 	if !inKeyPolicy {
 		identity = []string{`{"Version":"2012-10-17","Statement":[` + strings.Join(statements, ",") + `]}`}
 	}
+	if inKeyPolicy && c.op == "ReplicateKey" {
+		identity = []string{allowing("kms:CreateKey kms:TagResource", "*", "")}
+	}
 	who, _ := r.NewUser(t, testkit.Account, "alice", identity...)
 	if inKeyPolicy {
 		r.letIn(t, strings.Join(statements, ","))
@@ -294,7 +332,7 @@ func TestConditionKeyValues(t *testing.T) {
 		t.Run(c.op+" "+c.key+" "+c.action, func(t *testing.T) {
 			t.Parallel()
 			c.check(t, false)
-			if c.op != "CreateKey" && !c.unlet {
+			if c.op != "CreateKey" && c.action != "kms:CreateKey" && c.action != "kms:TagResource" && !c.unlet {
 				c.check(t, true)
 			}
 		})

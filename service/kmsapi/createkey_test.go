@@ -131,7 +131,7 @@ func TestKeyMetadata(t *testing.T) {
 	}
 }
 
-// The largest CreateKey that the limits allow must fit into a log entry.
+// The largest CreateKey and ReplicateKey that the limits allow must fit into a log entry.
 func TestLargestCreateKey(t *testing.T) {
 	t.Parallel()
 	s := testkit.Start(t)
@@ -153,6 +153,14 @@ func TestLargestCreateKey(t *testing.T) {
 		wantOutcome(t, a, success)
 		if a.Refusal == nil && s.Record(t, a)["eventName"] != "CreateKey" {
 			t.Errorf("%s: not recorded", name)
+		}
+		replica := with(body, obj{"KeyId": newPrimary(t, s, nil), "ReplicaRegion": "eu-west-1"})
+		delete(replica, "KeySpec")
+		delete(replica, "KeyUsage")
+		a = s.Call(t, testkit.Root, "ReplicateKey", replica)
+		wantOutcome(t, a, success)
+		if len(s.RecordsOf(t, a.RequestID)) != 2 {
+			t.Errorf("%s: the replica is not recorded", name)
 		}
 	}
 	wantOutcome(t, s.Call(t, testkit.Root, "CreateKey", obj{"Description": strings.Repeat(wide, 8193)}),

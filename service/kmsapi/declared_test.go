@@ -119,7 +119,7 @@ var writeCases = map[string]string{
 	"CancelKeyDeletion": `{"KeyId":"$PENDING"}`, "CreateAlias": `{"AliasName":"alias/new","TargetKeyId":"$KEY"}`, "CreateKey": `{}`,
 	"CreateGrant": `{"KeyId":"$KEY","GranteePrincipal":"999999999999","Operations":["Decrypt"]}`, "RetireGrant": `{"KeyId":"$KEY","GrantId":"$GRANT"}`, "RevokeGrant": `{"KeyId":"$KEY","GrantId":"$GRANT"}`,
 	"DeleteAlias": `{"AliasName":"alias/it"}`, "DisableKey": `{"KeyId":"$KEY"}`, "DisableKeyRotation": `{"KeyId":"$KEY"}`,
-	"DeleteImportedKeyMaterial": `{"KeyId":"$KEY"}`, "ImportKeyMaterial": "by kind",
+	"DeleteImportedKeyMaterial": `{"KeyId":"$KEY"}`, "ImportKeyMaterial": "by kind", "ReplicateKey": "by kind", "UpdatePrimaryRegion": "by kind",
 	"EnableKey": `{"KeyId":"$KEY"}`, "EnableKeyRotation": `{"KeyId":"$KEY"}`, "PutKeyPolicy": `{"KeyId":"$KEY","Policy":"$POLICY"}`,
 	"RotateKeyOnDemand": `{"KeyId":"$KEY"}`, "ScheduleKeyDeletion": `{"KeyId":"$KEY"}`, "TagResource": `{"KeyId":"$KEY","Tags":[{"TagKey":"a","TagValue":"b"}]}`,
 	"UntagResource": `{"KeyId":"$KEY","TagKeys":["made"]}`, "UpdateAlias": `{"AliasName":"alias/it","TargetKeyId":"$KEY"}`,

@@ -16,7 +16,7 @@ func Due(cfg Config) []*service.DueWork {
 	return []*service.DueWork{
 		{Event: "DeleteKey", Find: dueDeletions, Due: deletionDue, Plan: deleteKey},
 		{Event: "DeleteExpiredKeyMaterial", Find: (*fsm.View).DueExpiries, Due: (*fsm.Key).DueExpiry, Plan: a.deleteExpired},
-		{Event: "RotateKey", Find: (*fsm.View).DueRotations, Due: rotationDue, Plan: a.rotateKey},
+		{Event: "RotateKey", Find: (*fsm.View).DueRotations, Due: rotationDue, Plan: a.rotateKey, Elsewhere: synchronized},
 	}
 }
 

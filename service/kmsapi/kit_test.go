@@ -86,11 +86,16 @@ var kinds = map[string]string{
 	"Decapsulate": "ML_KEM_768 ENCAPSULATE_DECAPSULATE", "DeriveSharedSecret": "ECC_NIST_P256 KEY_AGREEMENT", "Encapsulate": "ML_KEM_768 ENCAPSULATE_DECAPSULATE",
 	"GenerateMac": "HMAC_256 GENERATE_VERIFY_MAC", "VerifyMac": "HMAC_256 GENERATE_VERIFY_MAC",
 	"DeleteImportedKeyMaterial": imported, "GetParametersForImport": imported, "ImportKeyMaterial": imported,
+	"ReplicateKey": related, "UpdatePrimaryRegion": related,
 	"GetPublicKey": "ECC_NIST_P256 SIGN_VERIFY", "Sign": "ECC_NIST_P256 SIGN_VERIFY", "Verify": "ECC_NIST_P256 SIGN_VERIFY",
 }
 
-// imported is the kind of keys that wait for their material.
-const imported = "EXTERNAL"
+// imported is the kind of keys that wait for their material, related that of the
+// primaries of multi-Region keys.
+const (
+	imported = "EXTERNAL"
+	related  = "MULTIREGION"
+)
 
 // generatorP256 is the SubjectPublicKeyInfo of the base point of P-256 (SP 800-186
 // §3.2.1.3): the public key of whose private key is one, so that the secret shared with
@@ -107,8 +112,11 @@ func newKeyFor(t testing.TB, s *testkit.Solo, op string) string {
 func newKeyOf(t testing.TB, s *testkit.Solo, kind string) string {
 	t.Helper()
 	body := obj{}
-	if kind == imported {
+	switch kind {
+	case imported:
 		body = obj{"Origin": "EXTERNAL"}
+	case related:
+		body = obj{"MultiRegion": true}
 	}
 	if spec, usage, ok := strings.Cut(kind, " "); ok {
 		body = obj{"KeySpec": spec, "KeyUsage": usage}
@@ -127,7 +135,8 @@ func exampleOf(t testing.TB, s *testkit.Solo, op string) (key, body string) {
 
 // newMade returns what bodies of the operation hold that was made with the key before:
 // $BLOB is a ciphertext, $SIGNATURE and $MAC are those of the message "hello",
-// $ENCAPSULATED is the ciphertext of a shared secret, $GRANT the id of a grant.
+// $ENCAPSULATED is the ciphertext of a shared secret, $GRANT the id of a grant. It also
+// makes the replica that the operation needs.
 func newMade(t testing.TB, s *testkit.Solo, op, key string) []string {
 	t.Helper()
 	switch op {
@@ -140,6 +149,10 @@ func newMade(t testing.TB, s *testkit.Solo, op, key string) []string {
 	case "ImportKeyMaterial":
 		made := wrapped(t, s, key, "RSAES_OAEP_SHA_256", "RSA_2048", make([]byte, 32))
 		return []string{"$TOKEN", made["ImportToken"].(string), "$WRAPPED", made["EncryptedKeyMaterial"].(string)}
+	case "UpdatePrimaryRegion":
+		there := testkit.Root.In("eu-west-1")
+		s.Must(t, "ReplicateKey", obj{"KeyId": key, "ReplicaRegion": there.Region, "Tags": []obj{{"TagKey": "team", "TagValue": "red"}}})
+		s.MustAs(t, there, "CreateAlias", obj{"AliasName": "alias/" + key, "TargetKeyId": key})
 	case "VerifyMac":
 		made := s.Must(t, "GenerateMac", obj{"KeyId": key, "Message": "aGVsbG8=", "MacAlgorithm": "HMAC_SHA_256"})
 		return []string{"$MAC", made["Mac"].(string)}
@@ -150,6 +163,23 @@ func newMade(t testing.TB, s *testkit.Solo, op, key string) []string {
 		return nil
 	}
 	return []string{"$BLOB", s.NewBlob(t, key)}
+}
+
+// inRegion is the ARN of a related key.
+func inRegion(arn, region string) string { return strings.Replace(arn, testkit.Region, region, 1) }
+
+// regionsOf are the Regions in which a key or its related keys are.
+func regionsOf(s *testkit.Solo, key string) []string {
+	regions := []string{testkit.Region}
+	view := s.Machine.View()
+	if k, ok := view.Key(testkit.Region, key); ok {
+		for _, other := range view.Related(k) {
+			if other.Region != testkit.Region {
+				regions = append(regions, other.Region)
+			}
+		}
+	}
+	return regions
 }
 
 // newGrant makes a grant on a key of Account, and returns its id. The operations are

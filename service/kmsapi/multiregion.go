@@ -3,6 +3,8 @@ package kmsapi
 import (
 	"crypto/rand"
 	"encoding/hex"
+	"slices"
+	"strings"
 
 	"github.com/kmsd/kmsd/audit"
 	"github.com/kmsd/kmsd/fsm"
@@ -25,16 +27,21 @@ func newMultiRegionID() string {
 }
 
 // multiRegion renders the set of a multi-Region key, replicas in the order of their
-// Regions; nil for a key of a single Region.
+// Regions; nil for a key of a single Region. A key that is about to be made is in it.
 func multiRegion(v *fsm.View, k *fsm.Key) *wire.MultiRegionConfiguration {
 	if !k.MultiRegion {
 		return nil
 	}
-	out := &wire.MultiRegionConfiguration{MultiRegionKeyType: typePrimary, PrimaryKey: regionKey(k), ReplicaKeys: []wire.MultiRegionKey{}}
+	out := &wire.MultiRegionConfiguration{MultiRegionKeyType: typePrimary, ReplicaKeys: []wire.MultiRegionKey{}}
 	if k.Replica {
 		out.MultiRegionKeyType = typeReplica
 	}
-	for _, other := range v.Related(k) {
+	related := v.Related(k)
+	if !slices.ContainsFunc(related, func(other *fsm.Key) bool { return other.Region == k.Region }) {
+		related = append(related, k)
+		slices.SortFunc(related, func(a, b *fsm.Key) int { return strings.Compare(a.Region, b.Region) })
+	}
+	for _, other := range related {
 		if other.Replica {
 			out.ReplicaKeys = append(out.ReplicaKeys, *regionKey(other))
 		} else {

@@ -70,6 +70,9 @@ var permissionCases = []permissionCase{
 	{op: "PutKeyPolicy", body: `{"KeyId":"$KEY","Policy":"$POLICY","BypassPolicyLockoutSafetyCheck":true}`, needs: onKey("PutKeyPolicy")},
 	{op: "ReEncrypt", body: `{"CiphertextBlob":"$BLOB","DestinationKeyId":"$SECOND"}`, needs: []string{"kms:ReEncryptFrom $ARN blob", "kms:ReEncryptTo $SECONDARN"}, x: true},
 	{op: "ReEncrypt", body: `{"CiphertextBlob":"$BLOB","SourceKeyId":"$KEY","DestinationKeyId":"$SECOND"}`, needs: []string{"kms:ReEncryptFrom $ARN", "kms:ReEncryptTo $SECONDARN"}, x: true},
+	{op: "ReplicateKey", body: `{"KeyId":"$KEY","ReplicaRegion":"eu-west-1"}`, needs: []string{"kms:ReplicateKey $ARN", "kms:CreateKey *"}},
+	{op: "ReplicateKey", body: `{"KeyId":"$KEY","ReplicaRegion":"eu-west-1","Policy":"$POLICY","BypassPolicyLockoutSafetyCheck":true,"Tags":[{"TagKey":"a","TagValue":"b"}]}`,
+		needs: []string{"kms:ReplicateKey $ARN", "kms:CreateKey *", "kms:TagResource * unnamed"}},
 	{op: "RetireGrant", body: `{"KeyId":"$KEY","GrantId":"$GRANT"}`, needs: onKey("RetireGrant"), x: true, unlet: true},
 	{op: "RevokeGrant", body: `{"KeyId":"$KEY","GrantId":"$GRANT"}`, needs: onKey("RevokeGrant"), x: true},
 	{op: "RotateKeyOnDemand", body: `{"KeyId":"$KEY"}`, needs: onKey("RotateKeyOnDemand")},
@@ -79,6 +82,7 @@ var permissionCases = []permissionCase{
 	{op: "UntagResource", body: `{"KeyId":"$KEY","TagKeys":["a"]}`, needs: onKey("UntagResource")},
 	{op: "UpdateAlias", body: `{"AliasName":"alias/app","TargetKeyId":"$SECOND"}`, needs: []string{"kms:UpdateAlias $OWN:alias/app", "kms:UpdateAlias $ARN", "kms:UpdateAlias $SECONDARN"}},
 	{op: "UpdateKeyDescription", body: `{"KeyId":"$KEY","Description":"x"}`, needs: onKey("UpdateKeyDescription")},
+	{op: "UpdatePrimaryRegion", body: `{"KeyId":"$KEY","PrimaryRegion":"eu-west-1"}`, needs: []string{"kms:UpdatePrimaryRegion $ARN", "kms:UpdatePrimaryRegion $THEREARN"}},
 	{op: "Verify", body: `{"KeyId":"$KEY","Message":"aGVsbG8=","SigningAlgorithm":"ECDSA_SHA_256","Signature":"$SIGNATURE"}`, needs: onKey("Verify"), x: true},
 	{op: "VerifyMac", body: `{"KeyId":"$KEY","Message":"aGVsbG8=","MacAlgorithm":"HMAC_SHA_256","Mac":"$MAC"}`, needs: onKey("VerifyMac"), x: true},
 }
@@ -87,13 +91,9 @@ var permissionCases = []permissionCase{
 var notServed = map[string]string{
 	"ConnectCustomKeyStore": noStores, "CreateCustomKeyStore": noStores, "DeleteCustomKeyStore": noStores, "DescribeCustomKeyStores": noStores,
 	"DisconnectCustomKeyStore": noStores, "UpdateCustomKeyStore": noStores,
-	"ReplicateKey": noRegions, "UpdatePrimaryRegion": noRegions,
 }
 
-const (
-	noStores  = "there are no custom key stores"
-	noRegions = "no operation replicates keys"
-)
+const noStores = "there are no custom key stores"
 
 // Every operation of AWS KMS has a row or a reason to have none.
 func TestPermissionsAreComplete(t *testing.T) {
@@ -131,6 +131,7 @@ func newRights(t *testing.T, op string) *rights {
 	s.SetState(t, pending, "PendingDeletion")
 	return &rights{Solo: s, keys: []string{key, second}, names: append(made,
 		"$KEY", key, "$ARN", testkit.ARN(key), "$SECONDARN", testkit.ARN(second), "$SECOND", second, "$PENDINGARN", testkit.ARN(pending), "$PENDING", pending,
+		"$THEREARN", inRegion(testkit.ARN(key), "eu-west-1"),
 		"$OWN", "arn:aws:kms:us-east-1:111122223333", "$POLICY", strings.ReplaceAll(rootPolicy, `"`, `\"`),
 	)}
 }

@@ -29,10 +29,12 @@ const (
 
 // presence says which condition keys a call has beyond the generic ones, when its body
 // has all that they come from. bare tells that it has not even those, unlet that the
-// key's policy lets nobody make it and that it does not know the key's aliases.
+// key's policy lets nobody make it and that it does not know the key's aliases. created
+// are the keys of the actions that are asked for the key that the call makes.
 type presence struct {
 	op, body, keys string
 	bare, unlet    bool
+	created        string
 }
 
 var presences = []presence{
@@ -79,6 +81,10 @@ var presences = []presence{
 	{op: "PutKeyPolicy", body: `{"KeyId":"$KEY","Policy":"$POLICY","BypassPolicyLockoutSafetyCheck":true}`, keys: "kms:BypassPolicyLockoutSafetyCheck"},
 	{op: "ReEncrypt", keys: contextKeys + " kms:ReEncryptOnSameKey", body: `{"CiphertextBlob":"$INPAIR","SourceKeyId":"alias/app","SourceEncryptionContext":{"App":"x","a:b":"y"},
 		"DestinationKeyId":"alias/second","DestinationEncryptionContext":{"app":"z"}}`},
+	{op: "ReplicateKey", body: `{"KeyId":"$KEY","ReplicaRegion":"eu-west-1","BypassPolicyLockoutSafetyCheck":true,"Tags":[{"TagKey":"a","TagValue":"1"}]}`,
+		keys: "kms:ReplicaRegion kms:MultiRegionKeyType",
+		created: `kms:BypassPolicyLockoutSafetyCheck kms:KeySpec kms:CustomerMasterKeySpec kms:KeyUsage kms:CustomerMasterKeyUsage kms:KeyOrigin kms:MultiRegion
+			kms:MultiRegionKeyType kms:CallerAccount aws:RequestTag/a aws:TagKeys`},
 	{op: "RetireGrant", body: byGrant, unlet: true},
 	{op: "RevokeGrant", body: byGrant, keys: "kms:GrantIsForAWSResource"},
 	{op: "RotateKeyOnDemand", body: byID},
@@ -88,13 +94,13 @@ var presences = []presence{
 	{op: "UntagResource", body: `{"KeyId":"$KEY","TagKeys":["a"]}`, keys: "aws:TagKeys"},
 	{op: "UpdateAlias", body: `{"AliasName":"alias/app","TargetKeyId":"$SECOND"}`},
 	{op: "UpdateKeyDescription", body: `{"KeyId":"$KEY","Description":"x"}`},
+	{op: "UpdatePrimaryRegion", body: `{"KeyId":"$KEY","PrimaryRegion":"eu-west-1"}`, keys: "kms:PrimaryRegion kms:MultiRegionKeyType"},
 	{op: "Verify", body: withVerify, keys: "kms:MessageType kms:SigningAlgorithm kms:RequestAlias"},
 	{op: "VerifyMac", body: withVerifyMac, keys: "kms:MacAlgorithm kms:RequestAlias"},
 }
 
 // neverPresent are the condition keys of AWS KMS that no operation has here, and why.
 var neverPresent = map[string]string{
-	"kms:MultiRegionKeyType": "the keys of the cases are of one Region", "kms:PrimaryRegion": noRegions, "kms:ReplicaRegion": noRegions,
 	"kms:RecipientAttestation:ImageSha384": noAttestation, "kms:RecipientAttestation:PCR0": noAttestation, "kms:RecipientAttestation:PCR31": noAttestation,
 	"kms:ViaService": "no AWS service calls",
 }
@@ -125,7 +131,7 @@ func TestConditionKeysAreComplete(t *testing.T) {
 	}
 	has := map[string]bool{}
 	for _, p := range presences {
-		for _, key := range strings.Fields(p.keys) {
+		for _, key := range strings.Fields(p.keys + " " + p.created) {
 			has[key] = true
 			if !tried(p.op, key) {
 				t.Errorf("no row tries %s of %s", key, p.op)
@@ -186,6 +192,9 @@ func TestConditionKeyPresence(t *testing.T) {
 					r.SetState(t, r.keys[0], "PendingDeletion")
 				}
 				identity := []string{onAlias}
+				if p.created != "" {
+					identity = append(identity, allowing("kms:CreateKey kms:TagResource", "*", nulls(strings.Fields(p.created))))
+				}
 				switch {
 				case !inKeyPolicy:
 					identity = append(identity, strings.Replace(allowing("kms:*", aliases, nulls(keys)), "Resource", "NotResource", 1))

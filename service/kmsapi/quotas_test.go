@@ -1,7 +1,9 @@
 package kmsapi_test
 
 import (
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -72,6 +74,7 @@ var quotaCases = []struct {
 	{"ListRetirableGrants", "ListRetirableGrants", 100_000, `{"RetiringPrincipal":"111122223333"}`},
 	{"PutKeyPolicy", "PutKeyPolicy", 15_000, `{"KeyId":"$ID","Policy":"{}"}`},
 	{"ReEncrypt", "symmetric", 10_000_000, `{"CiphertextBlob":"AA==","DestinationKeyId":"$ID"}`},
+	{"ReplicateKey", "ReplicateKey", 5_000, `{"KeyId":"$ID","ReplicaRegion":"eu-west-$N"}`}, // two of CreateKey there: TestQuotasThere
 	{"RetireGrant", "RetireGrant", 30_000, `{"KeyId":"$ID","GrantId":"` + noGrant + `"}`},
 	{"RevokeGrant", "RevokeGrant", 30_000, `{"KeyId":"$ID","GrantId":"` + noGrant + `"}`},
 	{"RotateKeyOnDemand", "RotateKeyOnDemand", 5_000, `{"KeyId":"$ID"}`},
@@ -83,6 +86,7 @@ var quotaCases = []struct {
 	{"UntagResource", "UntagResource", 5_000, `{"KeyId":"$ID","TagKeys":["a"]}`},
 	{"UpdateAlias", "UpdateAlias", 5_000, `{"AliasName":"alias/a","TargetKeyId":"$ID"}`},
 	{"UpdateKeyDescription", "UpdateKeyDescription", 5_000, `{"KeyId":"$ID","Description":""}`},
+	{"UpdatePrimaryRegion", "UpdatePrimaryRegion", 5_000, `{"KeyId":"$ID","PrimaryRegion":"eu-west-1"}`},
 	{"Verify", "rsa", 1_000_000, `{"KeyId":"$RSA_4096","Message":"AA==","SigningAlgorithm":"ECDSA_SHA_256","Signature":"AA=="}`},
 	{"Verify", "ecc", 1_000_000, `{"KeyId":"$ECC_NIST_EDWARDS25519","Message":"AA==","SigningAlgorithm":"ECDSA_SHA_384","Signature":"AA=="}`},
 	{"Verify", "ml-dsa", 1_000_000, `{"KeyId":"$ML_DSA_44","Message":"AA==","SigningAlgorithm":"ECDSA_SHA_256","Signature":"AA=="}`},
@@ -105,12 +109,16 @@ func withKeys(t *testing.T, s *testkit.Solo, body string) string {
 	return fill(body, "$ID", "1234abcd-12ab-34cd-56ef-1234567890ab")
 }
 
-// throttled tells whether the last of n calls is throttled.
+// regionNumber makes the Regions of bodies differ.
+var regionNumber atomic.Int64
+
+// throttled tells whether the last of n calls is throttled. $N in the body is another
+// number each time.
 func throttled(t *testing.T, s *testkit.Solo, op, body string, n int) bool {
 	t.Helper()
 	var a testkit.Answer
 	for range n {
-		a = s.Call(t, testkit.Root, op, body)
+		a = s.Call(t, testkit.Root, op, fill(body, "$N", strconv.FormatInt(regionNumber.Add(1), 10)))
 	}
 	return a.Refusal != nil && a.Refusal.Code == "ThrottlingException"
 }
@@ -126,10 +134,10 @@ func TestRequestQuotas(t *testing.T) {
 		row.body = withKeys(t, s, row.body)
 		var own, others []fsm.Rate
 		for _, r := range service.AWSRates() {
-			r.Milli = 1000
-			if r.Quota == row.quota {
+			if r.Milli = 1000; r.Quota == row.quota {
 				own = append(own, r)
 			} else {
+				r.Milli = 2000
 				others = append(others, r)
 			}
 		}
@@ -183,6 +191,34 @@ func TestAWSRates(t *testing.T) {
 		})
 	}
 }
+
+// A replica counts as two calls of CreateKey in its Region, of whomever it is, and a new
+// primary as a call of UpdatePrimaryRegion in both.
+func TestQuotasThere(t *testing.T) {
+	t.Parallel()
+	s := testkit.StartWith(t, &fsm.Config{Throttle: &fsm.Throttle{AWS: true}})
+	const none = `{"KeyId":"1234abcd-12ab-34cd-56ef-1234567890ab","ReplicaRegion":"eu-west-1"}`
+	if throttled(t, s, "ReplicateKey", none, 2) {
+		t.Error("two replicas in a second are throttled")
+	}
+	eu := testkit.Root.In("eu-west-1")
+	wantOutcome(t, s.Call(t, eu, "CreateKey", `{}`), success)
+	wantOutcome(t, s.Call(t, eu, "CreateKey", `{}`), throttling)
+	wantOutcome(t, s.Call(t, testkit.Root, "CreateKey", `{}`), success)
+	if !throttled(t, s, "ReplicateKey", none, 1) || throttled(t, s, "ReplicateKey", fill(none, "eu-west-1", "eu-west-2"), 1) {
+		t.Error("replicas of another Region count")
+	}
+	to := fill(none, "ReplicaRegion", "PrimaryRegion")
+	if throttled(t, s, "UpdatePrimaryRegion", to, 5) {
+		t.Error("five primaries in a second are throttled")
+	}
+	if a := s.Call(t, eu, "UpdatePrimaryRegion", fill(to, "eu-west-1", "us-east-1")); a.Refusal == nil || a.Refusal.Code != "ThrottlingException" {
+		t.Errorf("the sixth, from the other Region: %v", a.Refusal)
+	}
+}
+
+// throttling is the answer to a call beyond its rate.
+var throttling = outcome{"ThrottlingException", "You have exceeded the rate at which you may call KMS. Reduce the frequency of your calls."}
 
 // The resource quotas that are settings, as every operation meets them.
 func TestResourceQuotas(t *testing.T) {

@@ -41,7 +41,7 @@ func Rows(cfg Config) []*service.Row {
 	var rows []*service.Row
 	for _, group := range [][]*service.Row{
 		a.cryptoRows(), a.dataKeyRows(), a.dataKeyPairRows(), a.signRows(), a.macRows(), a.agreementRows(), a.encapsulationRows(),
-		a.keyRows(), publicKeyRows(), a.importRows(), aliasRows(), a.grantRows(), policyRows(), deletionRows(), rotationRows(), tagRows(), usageRows(),
+		a.keyRows(), multiRegionRows(), publicKeyRows(), a.importRows(), aliasRows(), a.grantRows(), policyRows(), deletionRows(), rotationRows(), tagRows(), usageRows(),
 	} {
 		rows = append(rows, group...)
 	}

@@ -71,6 +71,8 @@ var stateMatrix = []stateCase{
 	{"", "GetKeyRotationStatus", `{"KeyId":"$KEY"}` /*                                          */, "ok ok  ok  ok  ok   7    ok  ok"},
 	{"", "ListKeyRotations", `{"KeyId":"$KEY"}` /*                                              */, "ok ok  ok  ok  ok   7    ok  ok"},
 	{"", "RotateKeyOnDemand", `{"KeyId":"$KEY"}` /*                                             */, "ok 1   3   3r  5    7    14  ok"},
+	{"", "ReplicateKey", `{"KeyId":"$KEY","ReplicaRegion":"eu-west-1"}` /*                      */, "ok 1   3   3r  5    11   14  15"},
+	{"", "UpdatePrimaryRegion", `{"KeyId":"$KEY","PrimaryRegion":"eu-west-1"}` /*               */, "ok 1   3   3r  5    11   14  ok"},
 	{"", "TagResource", `{"KeyId":"$KEY","Tags":[{"TagKey":"a","TagValue":"b"}]}` /*            */, "ok ok  3   3r  ok   ok   ok  ok"},
 	{"", "UntagResource", `{"KeyId":"$KEY","TagKeys":["a"]}` /*                                 */, "ok ok  3   3r  ok   ok   ok  ok"},
 	{"", "UpdateKeyDescription", `{"KeyId":"$KEY","Description":"b"}` /*                        */, "ok ok  3   3r  ok   ok   ok  ok"},

@@ -107,6 +107,7 @@ var rowCases = []rowCase{
 	{name: "ListRetirableGrants", actions: "kms:ListRetirableGrants"},
 	{name: "PutKeyPolicy", write: true, actions: "kms:PutKeyPolicy"},
 	{name: "ReEncrypt", dryRun: true, x: true, actions: "kms:ReEncryptFrom kms:ReEncryptTo"},
+	{name: "ReplicateKey", write: true, once: true, actions: "kms:ReplicateKey"},
 	{name: "RetireGrant", write: true, once: true, dryRun: true, x: true, actions: "kms:RetireGrant"},
 	{name: "RevokeGrant", write: true, once: true, dryRun: true, x: true, actions: "kms:RevokeGrant"},
 	{name: "RotateKeyOnDemand", write: true, once: true, actions: "kms:RotateKeyOnDemand"},
@@ -116,6 +117,7 @@ var rowCases = []rowCase{
 	{name: "UntagResource", write: true, actions: "kms:UntagResource"},
 	{name: "UpdateAlias", write: true, actions: "kms:UpdateAlias"},
 	{name: "UpdateKeyDescription", write: true, actions: "kms:UpdateKeyDescription"},
+	{name: "UpdatePrimaryRegion", write: true, once: true, actions: "kms:UpdatePrimaryRegion"},
 	{name: "Verify", dryRun: true, x: true, actions: "kms:Verify"},
 	{name: "VerifyMac", dryRun: true, x: true, actions: "kms:VerifyMac"},
 }
@@ -163,7 +165,7 @@ func TestOutputs(t *testing.T) {
 		"GenerateDataKeyPair", "GenerateDataKeyPairWithoutPlaintext",
 		"GenerateDataKeyWithoutPlaintext", "GenerateRandom", "GetKeyLastUsage", "GetKeyPolicy", "ListAliases", "ListKeys", "ReEncrypt", "EnableKeyRotation", "DisableKeyRotation", "GetKeyRotationStatus",
 		"RotateKeyOnDemand", "ListKeyRotations", "TagResource", "UntagResource", "ListResourceTags", "ListKeyPolicies", "UpdateKeyDescription",
-		"CreateGrant", "ListGrants", "ListRetirableGrants", "RetireGrant", "RevokeGrant",
+		"CreateGrant", "ListGrants", "ListRetirableGrants", "RetireGrant", "RevokeGrant", "ReplicateKey", "UpdatePrimaryRegion",
 		"PutKeyPolicy", "ScheduleKeyDeletion", "CancelKeyDeletion", "GetPublicKey", "Sign", "Verify", "GenerateMac", "VerifyMac", "DeriveSharedSecret", "Encapsulate", "Decapsulate"} {
 		var body any = bodies[row]
 		if kinds[row] != "" {

@@ -122,6 +122,15 @@ func tags(in []wire.Tag) []fsm.Tag {
 	return out
 }
 
+// shownTags is the reverse of tags.
+func shownTags(in []fsm.Tag) []wire.Tag {
+	out := make([]wire.Tag, len(in))
+	for i, t := range in {
+		out[i] = wire.Tag{TagKey: t.Key, TagValue: t.Value}
+	}
+	return out
+}
+
 // recordTags adds the tags of a call as CloudTrail shows them.
 func recordTags(p *audit.Params, tags []wire.Tag) {
 	p.Objects("tags", len(tags), func(i int, p *audit.Params) {
@@ -163,10 +172,7 @@ func listResourceTags(_ context.Context, r *service.Request, in *wire.ListResour
 		return nil, err
 	}
 	tags, more := tagsAfter(r.View.Tags(key.Region, key.ID), after, limit(in.Limit, 50, 50))
-	out := &wire.ListResourceTagsResponse{Tags: make([]wire.Tag, len(tags)), Truncated: &more}
-	for i, t := range tags {
-		out.Tags[i] = wire.Tag{TagKey: t.Key, TagValue: t.Value}
-	}
+	out := &wire.ListResourceTagsResponse{Tags: shownTags(tags), Truncated: &more}
 	if more {
 		out.NextMarker = page.marker(tags[len(tags)-1].Key)
 	}

@@ -66,6 +66,7 @@ var notUsing = []struct{ op, body string }{
 	{"UpdateKeyDescription", `{"KeyId":"$KEY","Description":"d"}`}, {"DisableKey", `{"KeyId":"$KEY"}`}, {"EnableKey", `{"KeyId":"$KEY"}`},
 	{"PutKeyPolicy", `{"KeyId":"$KEY","Policy":"` + strings.ReplaceAll(rootPolicy, `"`, `\"`) + `"}`},
 	{"ScheduleKeyDeletion", `{"KeyId":"$KEY"}`}, {"CancelKeyDeletion", `{"KeyId":"$KEY"}`},
+	{"ReplicateKey", "by kind"}, {"UpdatePrimaryRegion", "by kind"},
 	{"GetParametersForImport", "by kind"}, {"ImportKeyMaterial", "by kind"}, {"DeleteImportedKeyMaterial", "by kind"},
 }
 
