@@ -180,6 +180,7 @@ func (s *Service) check(r *Request, in any) error {
 	if err := r.row.check(in); err != nil {
 		return err
 	}
+	r.attested.signed = r.row.recipient(in)
 	if err := s.authorize(r, in); err != nil {
 		return err
 	}
