@@ -122,6 +122,7 @@ func (s *Service) admit(ctx context.Context, r *Request, in any) error {
 		s.metrics.throttled.WithLabelValues(string(used)).Inc()
 		return err
 	}
+	r.attested.signed = r.row.recipient(in)
 	pool := s.pools.of(r)
 	if pool.try() {
 		r.pool = pool
@@ -180,7 +181,6 @@ func (s *Service) check(r *Request, in any) error {
 	if err := r.row.check(in); err != nil {
 		return err
 	}
-	r.attested.signed = r.row.recipient(in)
 	if err := s.authorize(r, in); err != nil {
 		return err
 	}
