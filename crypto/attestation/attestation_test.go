@@ -151,9 +151,10 @@ func TestCertificates(t *testing.T) {
 		refuses(t, name, e, with(change), attestation.ErrCertificate)
 	}
 	for name, cfg := range map[string]testkit.EnclaveConfig{
-		"expired":       {From: at.Add(-2 * time.Hour), To: at.Add(-time.Minute)},
-		"not yet valid": {From: at.Add(time.Minute), To: at.Add(time.Hour)},
-		"a CA's":        {From: at.Add(-time.Hour), To: at.Add(time.Hour), IsCA: true},
+		"expired":            {From: at.Add(-2 * time.Hour), To: at.Add(-time.Minute)},
+		"not yet valid":      {From: at.Add(time.Minute), To: at.Add(time.Hour)},
+		"a CA's":             {From: at.Add(-time.Hour), To: at.Add(time.Hour), IsCA: true, Usage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign},
+		"not for signatures": {From: at.Add(-time.Hour), To: at.Add(time.Hour), Usage: x509.KeyUsageKeyAgreement},
 	} {
 		bad := testkit.NewEnclaveWith(t, cfg)
 		refuses(t, name, bad, bad.Document(t, at), attestation.ErrCertificate)
@@ -247,6 +248,10 @@ func TestStatements(t *testing.T) {
 		s[row.member] = row.value
 		refuses(t, row.member, e, e.Sign(t, s), attestation.ErrSyntax)
 	}
+	other := e.Statement(t, at)
+	other["Nonce"] = other["nonce"]
+	delete(other, "nonce")
+	refuses(t, "a name in other letters", e, e.Sign(t, other), attestation.ErrSyntax)
 	for _, member := range []string{"module_id", "digest", "timestamp", "pcrs", "certificate", "cabundle"} {
 		s := e.Statement(t, at)
 		delete(s, member)

@@ -1,6 +1,7 @@
 package testkit
 
 import (
+	"cmp"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/ecdsa"
@@ -40,6 +41,7 @@ type EnclaveConfig struct {
 	From, To time.Time      // of all certificates: required
 	Curve    elliptic.Curve // of the last certificate's key, at most P-384
 	IsCA     bool           // of the last certificate
+	Usage    x509.KeyUsage  // of the last certificate's key
 }
 
 // enclaveKey is made once: it takes long.
@@ -72,7 +74,7 @@ func NewEnclaveWith(t testing.TB, cfg EnclaveConfig) *Enclave {
 			BasicConstraintsValid: true, IsCA: !last || cfg.IsCA, KeyUsage: x509.KeyUsageCertSign,
 		}
 		if last {
-			template.KeyUsage |= x509.KeyUsageDigitalSignature
+			template.KeyUsage = cmp.Or(cfg.Usage, x509.KeyUsageDigitalSignature)
 		}
 		issuer, signer := above, e.Signer
 		if issuer == nil {
