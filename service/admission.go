@@ -30,8 +30,8 @@ type pools struct {
 	// read is for what this node answers from its state, symmetric cryptography
 	// included.
 	read *pool
-	// rsa is for slow keys, RSA's first of all. It gets half of the processors, so
-	// that the rest goes on beside it.
+	// rsa is for slow keys, RSA's first of all, and for attestation documents. It gets
+	// half of the processors, so that the rest goes on beside it.
 	rsa *pool
 	// heavy is for what a call does there for long after it was admitted (Heavy). It
 	// gets a quarter of the processors, and leaves RSA's half alone.
@@ -79,7 +79,7 @@ func (p *pools) of(r *Request) *pool {
 		return p.operator
 	case r.row.Write:
 		return p.write
-	case r.slow:
+	case r.slow, r.attested.signed != nil:
 		return p.rsa
 	}
 	return p.read

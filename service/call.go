@@ -63,6 +63,7 @@ type Request struct {
 	conditions conditions
 	asked      iam.Request
 	granted    granted
+	attested   attested
 	hypothesis *hypothesis // nil for a call that somebody makes
 	// What the first rules of the row resolved to in the View.
 	keys     [maxKeys]Key

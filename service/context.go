@@ -64,6 +64,9 @@ func (c *conditions) values(name string) []string {
 		}
 		return nil
 	case "kms":
+		if register, ok := strings.CutPrefix(rest, attestationPrefix); ok {
+			return c.r.attestation(register)
+		}
 		switch v := c.own(name); {
 		case v != nil:
 			return v

@@ -122,6 +122,7 @@ func (s *Service) admit(ctx context.Context, r *Request, in any) error {
 		s.metrics.throttled.WithLabelValues(string(used)).Inc()
 		return err
 	}
+	r.attested.signed = r.row.recipient(in)
 	pool := s.pools.of(r)
 	if pool.try() {
 		r.pool = pool

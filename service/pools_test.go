@@ -35,6 +35,8 @@ func TestPoolsStarveNobody(t *testing.T) {
 		{"symmetric", "read", "", call("Encrypt", `{"KeyId":"$SYM","Plaintext":"AA=="}`)},
 		{"symmetric, by its ciphertext", "read", "", call("Decrypt", `{"CiphertextBlob":"$SYMBLOB"}`)},
 		{"a data key", "read", "", call("GenerateDataKey", `{"KeyId":"$SYM","KeySpec":"AES_256"}`)},
+		{"random bytes", "read", "", call("GenerateRandom", `{"NumberOfBytes":1}`)},
+		{"random bytes for an enclave", "rsa", "ValidationException", call("GenerateRandom", `{"NumberOfBytes":1,"Recipient":{"AttestationDocument":"AA=="}}`)},
 		{"a list", "read", "", call("ListKeys", `{}`)},
 		{"RSA", "rsa", "InvalidKeyUsageException", call("Encrypt", `{"KeyId":"$RSA","Plaintext":"AA=="}`)},
 		{"RSA, by its ciphertext", "rsa", "", call("Decrypt", `{"CiphertextBlob":"$RSABLOB"}`)},

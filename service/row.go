@@ -84,6 +84,9 @@ type Op[In, Out any] struct {
 	// GrantTokens returns the grant tokens of the call; nil where the operation
 	// takes none.
 	GrantTokens func(*In) []string
+	// Recipient returns the attestation document of the call, nil for a call without one;
+	// nil where the operation takes none.
+	Recipient func(*In) []byte
 	// Params adds the request parameters that CloudTrail shows.
 	Params func(*In, *audit.Params)
 	// Read answers from the View. It changes nothing.
@@ -183,6 +186,7 @@ type Row struct {
 	check          func(in any, now int64) error
 	dryRun         func(in any) bool
 	grantTokens    func(in any) []string
+	recipient      func(in any) []byte
 	resource       func(r *Request, in any) (arn, shown string)
 	also           func(in any) []string
 	alias          func(in any) string
@@ -251,6 +255,7 @@ func (o Op[In, Out]) Row() *Row {
 		check:       o.check,
 		dryRun:      func(in any) bool { return call(o.DryRun, in) },
 		grantTokens: func(in any) []string { return call(o.GrantTokens, in) },
+		recipient:   func(in any) []byte { return call(o.Recipient, in) },
 		resource:    eraseResource(o.Resource),
 		also:        func(in any) []string { return call(o.Also, in) },
 		alias:       func(in any) string { return call(o.Alias, in) },

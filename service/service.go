@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/kmsd/kmsd/audit"
+	"github.com/kmsd/kmsd/crypto/attestation"
 	"github.com/kmsd/kmsd/fsm"
 	"github.com/kmsd/kmsd/kms"
 )
@@ -54,8 +55,8 @@ type Trail interface {
 	Healthy() error
 }
 
-// Config holds what a Service is made of. All fields but durations and the Registerer
-// are required.
+// Config holds what a Service is made of. All fields but durations, the Roots and the
+// Registerer are required.
 type Config struct {
 	Cluster Cluster
 	Keys    Keys
@@ -72,6 +73,9 @@ type Config struct {
 	// Drain is how much longer than others a call may take that first sends this
 	// node's clients away: leaving the cluster.
 	Drain time.Duration
+	// Roots are what attestation documents must lead to. Nil is none: every document is
+	// refused.
+	Roots *attestation.Roots
 	// Registerer gets the metrics. Nil measures for nobody.
 	Registerer prometheus.Registerer
 }
@@ -81,6 +85,7 @@ type Service struct {
 	cluster  Cluster
 	keys     Keys
 	trail    Trail
+	roots    *attestation.Roots
 	rows     map[rowKey]*Row
 	log      *slog.Logger
 	now      func() time.Time
@@ -108,7 +113,7 @@ type rowKey struct{ service, name string }
 // registerer has the metrics already.
 func New(cfg Config) *Service {
 	s := &Service{
-		cluster: cfg.Cluster, keys: cfg.Keys, trail: cfg.Trail, log: cfg.Logger, now: cfg.Now,
+		cluster: cfg.Cluster, keys: cfg.Keys, trail: cfg.Trail, log: cfg.Logger, now: cfg.Now, roots: cfg.Roots,
 		rows: make(map[rowKey]*Row, len(cfg.Rows)),
 		due:  cfg.Due, duePoll: cmp.Or(cfg.DuePoll, duePoll), drain: cfg.Drain, written: make(chan struct{}, 1),
 		usage: newUsageLog(), usageEvery: cmp.Or(cfg.UsageEvery, usageEvery),

@@ -34,6 +34,8 @@ type Config struct {
 	Audit   auditConfig   `embed:"" prefix:"audit-" envprefix:"KMSD_AUDIT_"`
 	Log     logConfig     `embed:"" prefix:"log-" envprefix:"KMSD_LOG_"`
 
+	Attestation attestationConfig `embed:"" prefix:"attestation-" envprefix:"KMSD_ATTESTATION_"`
+
 	Drain time.Duration `env:"KMSD_DRAIN" default:"5s" help:"How long /readyz is red before the node stops taking calls when it is told to end or to leave, so that load balancers notice: longer than their checks take to fail. At most 5m."`
 }
 

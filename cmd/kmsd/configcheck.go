@@ -29,7 +29,8 @@ func (c *configCheckCmd) Validate() error { return c.Config.validate() }
 
 // Run prints the configuration.
 func (c *configCheckCmd) Run(std *streams) error {
-	if err := errors.Join(c.Config.mayUseSeal(), c.Config.TLS.check()); err != nil {
+	_, err := c.Config.Attestation.read()
+	if err := errors.Join(c.Config.mayUseSeal(), c.Config.TLS.check(), err); err != nil {
 		return &exitError{exitUsage, err}
 	}
 	tree := effective(&c.Config)

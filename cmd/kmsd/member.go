@@ -19,6 +19,7 @@ import (
 	"github.com/kmsd/kmsd/audit"
 	"github.com/kmsd/kmsd/cluster"
 	kmscrypto "github.com/kmsd/kmsd/crypto"
+	"github.com/kmsd/kmsd/crypto/attestation"
 	"github.com/kmsd/kmsd/crypto/seal"
 	"github.com/kmsd/kmsd/httpapi"
 	"github.com/kmsd/kmsd/iam/sigv4"
@@ -50,6 +51,8 @@ type memberConfig struct {
 	tls     tlsConfig
 	names   apitls.Hosts
 	proxies []netip.Prefix
+	// roots are what attestation documents must lead to; nil for none.
+	roots *attestation.Roots
 	// drainTime is how long /readyz is red before the node stops or leaves its cluster.
 	drainTime time.Duration
 	// warnings are shown by status as long as the node runs.
@@ -129,7 +132,7 @@ func (m *member) openAPI(registry *prometheus.Registry) (err error) {
 	rows = append(rows, adminapi.Rows(adminapi.Config{Node: adminNode{m}, Keyring: m.node.Keyring()})...)
 	m.service = service.New(service.Config{
 		Cluster: m.node, Keys: m.node.Keyring(), Trail: m.trail, Rows: rows, Due: kmsapi.Due(kmsConfig), Logger: cfg.log, Now: time.Now,
-		UsageEvery: cfg.usageEvery, Registerer: registry, Drain: cfg.drainTime,
+		UsageEvery: cfg.usageEvery, Registerer: registry, Drain: cfg.drainTime, Roots: cfg.roots,
 	})
 	var secured *tls.Config
 	if cfg.secure {

@@ -115,6 +115,9 @@ func (c *serverCmd) memberConfig(log *slog.Logger) (memberConfig, error) {
 	if out.proxies, err = cfg.proxies(); err != nil {
 		return out, err
 	}
+	if out.roots, err = cfg.Attestation.read(); err != nil {
+		return out, err
+	}
 	if out.names, err = apitls.ParseHosts(append([]string{cfg.API.Advertise}, append(cfg.API.Name, cfg.API.Listen...)...)...); err != nil {
 		return out, err
 	}

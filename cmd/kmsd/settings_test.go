@@ -89,6 +89,8 @@ audit:
 log:
   level: info
   format: text
+attestation:
+  roots: ""
 drain: 5s
 `
 
@@ -106,7 +108,7 @@ func TestConfigCheckPrintsWhatIsInEffect(t *testing.T) {
 		`"cluster": {"listen": "192.0.2.1:9500", "advertise": "192.0.2.1:9500", "peers": []}, ` +
 		`"api": {"listen": [":9400"], "advertise": "192.0.2.1:9400", "name": [], "proxy-protocol": []}, ` +
 		`"tls": {"cert": "", "key": ""}, "metrics": {"listen": "127.0.0.1:9600"}, ` +
-		`"audit": {"dir": "/nonexistent/kmsd/audit", "durability": "second"}, "log": {"level": "info", "format": "text"}, "drain": "5s"}` + "\n"
+		`"audit": {"dir": "/nonexistent/kmsd/audit", "durability": "second"}, "log": {"level": "info", "format": "text"}, "attestation": {"roots": ""}, "drain": "5s"}` + "\n"
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("JSON: -want +got:\n%s", diff)
 	}
@@ -140,13 +142,13 @@ func TestPrecedence(t *testing.T) {
 
 // TestEverySettingIsInAllThreePlaces sets each setting alone, by each of its names.
 func TestEverySettingIsInAllThreePlaces(t *testing.T) {
-	_, certFile, keyFile := writePair(t, t.TempDir())
+	caFile, certFile, keyFile := writePair(t, t.TempDir())
 	other := map[string]string{
 		"data": "/nonexistent/other", "seal": "file:/other.key", "seal-on-same-disk": "true",
 		"cluster.listen": "192.0.2.2:1", "cluster.advertise": "other:2", "cluster.peers": "other:6", "api.listen": "192.0.2.2:3", "api.advertise": "other:4",
 		"api.name": "other.example", "api.proxy-protocol": "192.0.2.0/24", "tls.cert": certFile, "tls.key": keyFile,
 		"metrics.listen": "192.0.2.2:5", "audit.dir": "/nonexistent/audit", "audit.durability": "sync",
-		"log.level": "warn", "log.format": "json", "drain": "7s",
+		"log.level": "warn", "log.format": "json", "drain": "7s", "attestation.roots": caFile,
 	}
 	for _, s := range settings() {
 		value := other[s.key]
@@ -252,6 +254,9 @@ func TestValidate(t *testing.T) {
 		{"--metrics-listen=localhost", `--metrics-listen: "localhost" is not HOST:PORT`},
 		{"--audit-durability=never", "--audit-durability must be one of"},
 		{"--log-format=xml", "--log-format must be one of"},
+		{"--attestation-roots=/nonexistent/roots.pem", "--attestation-roots: open /nonexistent/roots.pem: no such file or directory"},
+		{"--attestation-roots=config.go", "--attestation-roots: config.go: not PEM certificates"},
+		{"--attestation-roots=/dev/zero", "--attestation-roots: /dev/zero: it is longer than 1048576 bytes"},
 		{"--drain=-1s", "--drain must be between 0s and 5m"},
 		{"--drain=6m", "--drain must be between 0s and 5m"},
 	} {

@@ -25,7 +25,8 @@ func (a *api) agreementRows() []*service.Row {
 				p.String("keyId", in.KeyId)
 				p.String("keyAgreementAlgorithm", in.KeyAgreementAlgorithm)
 			},
-			Read: a.deriveSharedSecret,
+			Recipient: func(in *wire.DeriveSharedSecretRequest) []byte { return attestationOf(in.Recipient) },
+			Read:      a.deriveSharedSecret,
 		}.Row(),
 	}
 }
@@ -37,7 +38,8 @@ func (a *api) deriveSharedSecret(_ context.Context, r *service.Request, in *wire
 	if err := checkSpec(kms.KeyAgreementAlgorithm(in.KeyAgreementAlgorithm), key, key.Spec.KeyAgreementAlgorithms()); err != nil {
 		return nil, err
 	}
-	if err := checkRecipient(in.Recipient); err != nil {
+	recipient, err := recipientOf(r, in.Recipient)
+	if err != nil {
 		return nil, err
 	}
 	h, err := a.privateKey(r, key)
@@ -52,7 +54,8 @@ func (a *api) deriveSharedSecret(_ context.Context, r *service.Request, in *wire
 	case err != nil:
 		return nil, err
 	}
+	secret, sealed, err := sealFor(recipient, secret)
 	return &wire.DeriveSharedSecretResponse{
-		KeyId: &key.ARN, SharedSecret: secret, KeyAgreementAlgorithm: in.KeyAgreementAlgorithm, KeyOrigin: string(key.Origin),
-	}, nil
+		KeyId: &key.ARN, SharedSecret: secret, CiphertextForRecipient: sealed, KeyAgreementAlgorithm: in.KeyAgreementAlgorithm, KeyOrigin: string(key.Origin),
+	}, err
 }

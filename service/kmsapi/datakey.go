@@ -52,7 +52,8 @@ func (a *api) dataKey(r *service.Request, spec string, bytes *int, context map[s
 }
 
 func (a *api) generateDataKey(_ context.Context, r *service.Request, in *wire.GenerateDataKeyRequest) (*wire.GenerateDataKeyResponse, error) {
-	if err := checkRecipient(in.Recipient); err != nil {
+	recipient, err := recipientOf(r, in.Recipient)
+	if err != nil {
 		return nil, err
 	}
 	plaintext, blob, err := a.dataKey(r, in.KeySpec, in.NumberOfBytes, in.EncryptionContext)
@@ -60,7 +61,10 @@ func (a *api) generateDataKey(_ context.Context, r *service.Request, in *wire.Ge
 		return nil, err
 	}
 	key := &r.Keys[0]
-	return &wire.GenerateDataKeyResponse{CiphertextBlob: blob, Plaintext: plaintext, KeyId: &key.ARN, KeyMaterialId: &key.CurrentMaterial}, nil
+	plaintext, sealed, err := sealFor(recipient, plaintext)
+	return &wire.GenerateDataKeyResponse{
+		CiphertextBlob: blob, Plaintext: plaintext, CiphertextForRecipient: sealed, KeyId: &key.ARN, KeyMaterialId: unlessFor(recipient, &key.CurrentMaterial),
+	}, err
 }
 
 func (a *api) generateDataKeyWithoutPlaintext(_ context.Context, r *service.Request, in *wire.GenerateDataKeyWithoutPlaintextRequest) (*wire.GenerateDataKeyWithoutPlaintextResponse, error) {
@@ -81,14 +85,16 @@ func checkRandom(in *wire.GenerateRandomRequest) error {
 	return nil
 }
 
-func generateRandom(_ context.Context, _ *service.Request, in *wire.GenerateRandomRequest) (*wire.GenerateRandomResponse, error) {
+func generateRandom(_ context.Context, r *service.Request, in *wire.GenerateRandomRequest) (*wire.GenerateRandomResponse, error) {
 	if in.CustomKeyStoreId != nil {
 		return nil, errNoKeyStore
 	}
-	if err := checkRecipient(in.Recipient); err != nil {
+	recipient, err := recipientOf(r, in.Recipient)
+	if err != nil {
 		return nil, err
 	}
-	return &wire.GenerateRandomResponse{Plaintext: crypto.Random(*in.NumberOfBytes)}, nil
+	plaintext, sealed, err := sealFor(recipient, crypto.Random(*in.NumberOfBytes))
+	return &wire.GenerateRandomResponse{Plaintext: plaintext, CiphertextForRecipient: sealed}, err
 }
 
 // errNoKeyStore is the answer to every custom key store id: there are none.

@@ -29,7 +29,8 @@ func (a *api) dataKeyPairRows() []*service.Row {
 			Params: func(in *wire.GenerateDataKeyPairRequest, p *audit.Params) {
 				dataKeyPairParams(p, in.KeyId, in.KeyPairSpec, in.EncryptionContext)
 			},
-			Read: a.generateDataKeyPair,
+			Recipient: func(in *wire.GenerateDataKeyPairRequest) []byte { return attestationOf(in.Recipient) },
+			Read:      a.generateDataKeyPair,
 		}.Row(),
 		service.Op[wire.GenerateDataKeyPairWithoutPlaintextRequest, wire.GenerateDataKeyPairWithoutPlaintextResponse]{
 			Service: serviceName, Name: "GenerateDataKeyPairWithoutPlaintext",
@@ -132,7 +133,8 @@ func newPair(ctx context.Context, r *service.Request, spec kms.KeySpec) (private
 }
 
 func (a *api) generateDataKeyPair(ctx context.Context, r *service.Request, in *wire.GenerateDataKeyPairRequest) (*wire.GenerateDataKeyPairResponse, error) {
-	if err := checkRecipient(in.Recipient); err != nil {
+	recipient, err := recipientOf(r, in.Recipient)
+	if err != nil {
 		return nil, err
 	}
 	pair, err := a.dataKeyPair(ctx, r, kms.KeySpec(in.KeyPairSpec), in.EncryptionContext, isTrue(in.DryRun))
@@ -140,10 +142,11 @@ func (a *api) generateDataKeyPair(ctx context.Context, r *service.Request, in *w
 		return nil, err
 	}
 	key := &r.Keys[0]
+	private, sealed, err := sealFor(recipient, pair.private)
 	return &wire.GenerateDataKeyPairResponse{
-		PrivateKeyCiphertextBlob: pair.blob, PrivateKeyPlaintext: pair.private, PublicKey: pair.public,
+		PrivateKeyCiphertextBlob: pair.blob, PrivateKeyPlaintext: private, CiphertextForRecipient: sealed, PublicKey: pair.public,
 		KeyId: &key.ARN, KeyPairSpec: in.KeyPairSpec, KeyMaterialId: &key.CurrentMaterial,
-	}, nil
+	}, err
 }
 
 func (a *api) generateDataKeyPairWithoutPlaintext(ctx context.Context, r *service.Request, in *wire.GenerateDataKeyPairWithoutPlaintextRequest) (*wire.GenerateDataKeyPairWithoutPlaintextResponse, error) {

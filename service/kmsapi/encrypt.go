@@ -47,16 +47,6 @@ func checkContext(context map[string]string) error {
 	return nil
 }
 
-// checkRecipient refuses attestation documents: a self-hosted service knows no
-// root certificate that could have signed one. Ignoring the document would hand
-// out the plaintext that it was sent to protect.
-func checkRecipient(recipient *wire.RecipientInfo) error {
-	if recipient == nil {
-		return nil
-	}
-	return invalid("The attestation document could not be verified: no root certificate of attestation documents is configured.")
-}
-
 // seal encrypts under the key's current material, with an algorithm that checkAlgorithm
 // let pass.
 func (a *api) seal(r *service.Request, key *service.Key, algorithm string, context map[string]string, plaintext []byte) ([]byte, error) {
@@ -197,7 +187,8 @@ func (a *api) decrypt(_ context.Context, r *service.Request, in *wire.DecryptReq
 	if err := checkAlgorithm(algorithm, key, in.EncryptionContext); err != nil {
 		return nil, err
 	}
-	if err := checkRecipient(in.Recipient); err != nil {
+	recipient, err := recipientOf(r, in.Recipient)
+	if err != nil {
 		return nil, err
 	}
 	blob := decryptBlob(in)
@@ -209,7 +200,10 @@ func (a *api) decrypt(_ context.Context, r *service.Request, in *wire.DecryptReq
 		return nil, err
 	}
 	r.Record.Additional.OptString("keyMaterialId", materialID)
-	return &wire.DecryptResponse{Plaintext: plaintext, KeyId: &key.ARN, EncryptionAlgorithm: algorithm, KeyMaterialId: materialID}, nil
+	plaintext, sealed, err := sealFor(recipient, plaintext)
+	return &wire.DecryptResponse{
+		Plaintext: plaintext, CiphertextForRecipient: sealed, KeyId: &key.ARN, EncryptionAlgorithm: algorithm, KeyMaterialId: unlessFor(recipient, materialID),
+	}, err
 }
 
 func checkReEncrypt(in *wire.ReEncryptRequest) error {

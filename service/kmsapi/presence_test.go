@@ -105,7 +105,7 @@ var neverPresent = map[string]string{
 	"kms:ViaService": "no AWS service calls",
 }
 
-const noAttestation = "no attestation document can be verified"
+const noAttestation = "the calls of the cases bring no attestation document; TestAttestationConditions has them"
 
 // documented are the condition keys of AWS KMS, and the global ones that come from the
 // key or the parameters.

@@ -120,7 +120,8 @@ func (a *api) cryptoRows() []*service.Row {
 				p.String("encryptionAlgorithm", algorithmOr(in.EncryptionAlgorithm))
 				p.Map("encryptionContext", in.EncryptionContext)
 			},
-			Read: a.decrypt,
+			Recipient: func(in *wire.DecryptRequest) []byte { return attestationOf(in.Recipient) },
+			Read:      a.decrypt,
 		}.Row(),
 		service.Op[wire.ReEncryptRequest, wire.ReEncryptResponse]{
 			Service: serviceName, Name: "ReEncrypt", QuotaOf: service.QuotaOfKey,
@@ -160,7 +161,8 @@ func (a *api) dataKeyRows() []*service.Row {
 			Params: func(in *wire.GenerateDataKeyRequest, p *audit.Params) {
 				dataKeyParams(p, in.KeyId, in.KeySpec, in.NumberOfBytes, in.EncryptionContext)
 			},
-			Read: a.generateDataKey,
+			Recipient: func(in *wire.GenerateDataKeyRequest) []byte { return attestationOf(in.Recipient) },
+			Read:      a.generateDataKey,
 		}.Row(),
 		service.Op[wire.GenerateDataKeyWithoutPlaintextRequest, wire.GenerateDataKeyWithoutPlaintextResponse]{
 			Service: serviceName, Name: "GenerateDataKeyWithoutPlaintext", Quota: service.QuotaSymmetric,
@@ -186,7 +188,8 @@ func (a *api) dataKeyRows() []*service.Row {
 			Params: func(in *wire.GenerateRandomRequest, p *audit.Params) {
 				p.OptString("customKeyStoreId", in.CustomKeyStoreId)
 			},
-			Read: generateRandom,
+			Recipient: func(in *wire.GenerateRandomRequest) []byte { return attestationOf(in.Recipient) },
+			Read:      generateRandom,
 		}.Row(),
 	}
 }

@@ -1,0 +1,61 @@
+package kmsapi
+
+import (
+	"encoding/hex"
+
+	"github.com/kmsd/kmsd/audit"
+	"github.com/kmsd/kmsd/crypto"
+	"github.com/kmsd/kmsd/crypto/attestation"
+	"github.com/kmsd/kmsd/service"
+	wire "github.com/kmsd/kmsd/wire/kms"
+)
+
+// attestationOf returns the attestation document of a Recipient; nil without one.
+func attestationOf(recipient *wire.RecipientInfo) []byte {
+	if recipient == nil {
+		return nil
+	}
+	return recipient.AttestationDocument
+}
+
+// recipientOf returns who alone may read the secret of the answer; nil is the caller.
+// A document that is not verified ends the call: to ignore it would hand out the secret
+// that it was sent to protect. What was verified stands in the record.
+func recipientOf(r *service.Request, recipient *wire.RecipientInfo) (*attestation.Document, error) {
+	if recipient == nil {
+		return nil, nil
+	}
+	document, err := r.Attested()
+	if err != nil {
+		return nil, invalid("The attestation document could not be verified: " + err.Error() + ".")
+	}
+	if recipient.KeyEncryptionAlgorithm == "" {
+		return nil, invalid("1 validation error detected: Value null at 'recipient.keyEncryptionAlgorithm' failed to satisfy constraint: Member must not be null")
+	}
+	r.Record.Additional.Object("recipient", func(p *audit.Params) {
+		p.String("attestationDocumentModuleId", document.ModuleID)
+		if image, ok := document.PCR(0); ok {
+			p.String("attestationDocumentEnclaveImageDigest", hex.EncodeToString(image))
+		}
+	})
+	return document, nil
+}
+
+// sealFor returns a secret as the answer shows it: to the caller, or else encrypted for
+// the document's enclave, and then it is wiped.
+func sealFor(document *attestation.Document, secret []byte) (plain, sealed []byte, err error) {
+	if document == nil {
+		return secret, nil, nil
+	}
+	defer crypto.Wipe(secret)
+	sealed, err = document.Seal(secret)
+	return nil, sealed, err
+}
+
+// unlessFor leaves out what answers to enclaves do not have.
+func unlessFor(document *attestation.Document, value *string) *string {
+	if document != nil {
+		return nil
+	}
+	return value
+}
