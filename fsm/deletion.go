@@ -139,8 +139,8 @@ func deleteKey(t *txn, c *DeleteKey) (*kms.Error, error) {
 // materials unless a related key has them, too.
 func (t *txn) destroy(k *Key) {
 	t.drop(tableKeys, k)
-	if !t.release(k) {
-		t.destroyMaterials(k.ID)
+	if shared := t.release(k); !shared || k.materialRegion() != "" {
+		t.destroyMaterials(k)
 	}
 	for _, a := range t.owned(aliasesByKey, k.Account, k.Region, k.ID) {
 		t.drop(tableAliases, a)
@@ -155,14 +155,14 @@ func (t *txn) destroy(k *Key) {
 	t.recount([][32]byte{k.PolicyHash}, nil, nil)
 }
 
-// destroyMaterials drops the materials of a key id that no key has any more.
-func (t *txn) destroyMaterials(keyID string) {
-	materials := t.owned(materialsByKey, keyID)
+// destroyMaterials drops the materials of a key that no other key has.
+func (t *txn) destroyMaterials(k *Key) {
+	materials := t.owned(materialsByKey, k.MaterialOwner())
 	for _, m := range materials {
 		t.drop(tableMaterials, m)
 	}
 	if len(materials) > 0 {
-		t.erase(keyID)
+		t.erase(k.ID)
 	}
 }
 

@@ -45,7 +45,7 @@ func (c ImportKeyMaterial) check() error {
 	switch {
 	case m.KeyID != c.KeyID || len(m.ID) != 64 || len(m.Sealed) == 0 || m.ModIndex != 0:
 		return errors.New("an import without a material of the key")
-	case m.Seq != 0 || m.Rotated != 0 || m.RotationType != "" || m.Pending || m.Description != "" || m.ValidTo < 0:
+	case m.Seq != 0 || m.Rotated != 0 || m.RotationType != "" || m.Pending || m.Description != "" || m.Region != "" || m.ValidTo < 0:
 		return errors.New("an import that says what apply decides")
 	}
 	return checkKeyRef(c.Account, c.Region, c.KeyID)
@@ -62,31 +62,45 @@ func importKeyMaterial(t *txn, c *ImportKeyMaterial) (*kms.Error, error) {
 	if (len(c.Material.Public) != 0) != k.Spec.Asymmetric() {
 		return &kms.Error{Code: kms.CodeIncorrectKeyMaterial}, nil
 	}
-	materials, changed := t.materials(k.ID), *k
-	m, refusal := c.place(t, &changed, materials)
+	changed := *k
+	m, refusal := c.place(t, &changed)
 	if refusal != nil {
 		return refusal, nil
 	}
-	if i := slices.IndexFunc(materials, func(have *Material) bool { return have.ID == m.ID }); i >= 0 {
-		materials[i] = m
-	} else {
-		materials = append(materials, m)
-	}
-	changed.associate(materials)
-	t.put(tableMaterials, m)
-	t.put(tableKeys, &changed)
+	t.putMaterial(&changed, m)
+	t.announce(&changed, m)
 	t.made = []string{k.ID, m.ID}
 	return nil, nil
 }
 
+// putMaterial gives a key a material, or puts it in the place of the one with its id.
+func (t *txn) putMaterial(k *Key, m *Material) {
+	materials := t.materials(k)
+	if i := indexOf(materials, m.ID); i >= 0 {
+		materials[i] = m
+	} else {
+		materials = append(materials, m)
+	}
+	k.associate(materials)
+	t.put(tableMaterials, m)
+	t.put(tableKeys, k)
+}
+
+func indexOf(materials []*Material, id string) int {
+	return slices.IndexFunc(materials, func(m *Material) bool { return m.ID == id })
+}
+
 // place returns the material as the key will hold it.
-func (c *ImportKeyMaterial) place(t *txn, k *Key, materials []*Material) (*Material, *kms.Error) {
+func (c *ImportKeyMaterial) place(t *txn, k *Key) (*Material, *kms.Error) {
 	m := c.Material
+	m.Region = k.materialRegion()
 	if c.Description != nil {
 		m.Description = *c.Description
 	}
-	have := t.state.get(tableMaterials, k.ID, m.ID[:materialPrefix])
+	have := t.state.get(tableMaterials, k.MaterialOwner(), m.ID[:materialPrefix])
 	switch {
+	case c.New && k.Replica:
+		return nil, &kms.Error{Code: kms.CodeUnsupportedOperation, Message: k.ARN() + " is a multi-region replica key."}
 	case have != nil && (c.New || have.(*Material).ID != m.ID):
 		return nil, &kms.Error{Code: kms.CodeIncorrectKeyMaterial}
 	case have != nil:
@@ -96,6 +110,8 @@ func (c *ImportKeyMaterial) place(t *txn, k *Key, materials []*Material) (*Mater
 			m.Description = old.Description
 		}
 		return &m, nil
+	case k.Replica:
+		return nil, &kms.Error{Code: kms.CodeIncorrectKeyMaterial}
 	case k.CurrentMaterial == "":
 		k.CurrentMaterial = m.ID
 		return &m, nil
@@ -104,7 +120,7 @@ func (c *ImportKeyMaterial) place(t *txn, k *Key, materials []*Material) (*Mater
 	case k.PendingMaterial != "":
 		return nil, &kms.Error{Code: kms.CodeInvalidState, Message: k.ARN() + " already has key material pending rotation."}
 	}
-	m.Seq, m.Pending = t.nextSeq(k.ID), true
+	m.Seq, m.Pending = t.nextSeq(k.MaterialOwner()), true
 	return &m, nil
 }
 
@@ -118,8 +134,8 @@ func (t *txn) importingKey(account, region, id string) (*Key, *kms.Error) {
 	return k, refusal
 }
 
-func (t *txn) materials(keyID string) (out []*Material) {
-	for _, rec := range t.owned(materialsByKey, keyID) {
+func (t *txn) materials(k *Key) (out []*Material) {
+	for _, rec := range t.owned(materialsByKey, k.MaterialOwner()) {
 		out = append(out, rec.(*Material))
 	}
 	return out
@@ -192,25 +208,37 @@ func deleteImportedKeyMaterial(t *txn, c *DeleteImportedKeyMaterial) (*kms.Error
 	return nil, nil
 }
 
-// deleteMaterial destroys the secret of a key's material, if it is there.
+// deleteMaterial destroys the secret of a key's material, if it is there. A pending one
+// goes from the related keys, too, unless the key is a replica.
 func (t *txn) deleteMaterial(k *Key, id string) {
-	materials := t.materials(k.ID)
-	i := slices.IndexFunc(materials, func(m *Material) bool { return m.ID == id && m.Present() })
-	if i < 0 {
-		return
-	}
-	if m := materials[i]; m.Pending {
-		t.drop(tableMaterials, m)
-		materials = slices.Delete(materials, i, i+1)
-	} else {
-		gone := *m
+	materials := t.materials(k)
+	i := indexOf(materials, id)
+	switch {
+	case i < 0:
+	case materials[i].Pending && !k.Replica:
+		t.dropPending(k, id)
+	case materials[i].Present():
+		gone, changed := *materials[i], *k
 		gone.Sealed, gone.ValidTo = nil, 0
-		t.put(tableMaterials, &gone)
-		materials[i] = &gone
+		t.putMaterial(&changed, &gone)
+		t.erase(k.ID)
+		if gone.Pending {
+			t.holdRotation(k)
+		}
 	}
-	changed := *k
-	changed.associate(materials)
-	t.put(tableKeys, &changed)
+}
+
+// dropPending destroys the pending material of a key and of its related keys.
+func (t *txn) dropPending(k *Key, id string) {
+	for _, each := range t.set(k) {
+		materials, changed := t.materials(each), *each
+		if i := indexOf(materials, id); i >= 0 {
+			t.drop(tableMaterials, materials[i])
+			materials = slices.Delete(materials, i, i+1)
+		}
+		changed.associate(materials)
+		t.put(tableKeys, &changed)
+	}
 	t.erase(k.ID)
 }
 
@@ -239,7 +267,7 @@ func deleteExpiredKeyMaterial(t *txn, c *DeleteExpiredKeyMaterial) (*kms.Error, 
 	if refusal != nil {
 		return refusal, nil
 	}
-	m, ok := t.state.get(tableMaterials, k.ID, c.MaterialID[:materialPrefix]).(*Material)
+	m, ok := t.state.get(tableMaterials, k.MaterialOwner(), c.MaterialID[:materialPrefix]).(*Material)
 	if !ok || m.ID != c.MaterialID || m.ValidTo != c.ValidTo || t.meta.Time < c.ValidTo {
 		return &kms.Error{Code: kms.CodeConflict, Message: "No such key material of " + k.ARN() + " has expired."}, nil
 	}
@@ -247,8 +275,8 @@ func deleteExpiredKeyMaterial(t *txn, c *DeleteExpiredKeyMaterial) (*kms.Error, 
 	return nil, nil
 }
 
-// RotateImportedKey makes the pending material of a key its current one, which
-// RotateKeyOnDemand asked for. Due is as RotateKey's.
+// RotateImportedKey makes the pending material of a key the current one, of all that are
+// related to it, too, which RotateKeyOnDemand asked for. Due is as RotateKey's.
 type RotateImportedKey struct {
 	Account    string `cbor:"1,keyasint"`
 	Region     string `cbor:"2,keyasint"`
@@ -272,18 +300,16 @@ func rotateImportedKey(t *txn, c *RotateImportedKey) (*kms.Error, error) {
 		return refusal, nil
 	}
 	at, kind, ok := k.DueRotation()
-	materials := t.materials(k.ID)
-	i := slices.IndexFunc(materials, func(m *Material) bool { return m.ID == c.MaterialID && m.Pending })
-	if !ok || at != c.Due || kind != kms.RotationOnDemand || i < 0 {
+	if !ok || at != c.Due || kind != kms.RotationOnDemand || k.PendingMaterial != c.MaterialID || !t.pendingEverywhere(k) {
 		return &kms.Error{Code: kms.CodeConflict, Message: "No such rotation of " + k.ARN() + " is due."}, nil
 	}
-	m, rotated := *materials[i], *k
-	m.Pending, m.Rotated, m.RotationType = false, t.meta.Time, kind
-	materials[i] = &m
-	rotated.CurrentMaterial = m.ID
-	rotated.advance(kind, t.meta.Time)
-	rotated.associate(materials)
-	t.put(tableMaterials, &m)
-	t.put(tableKeys, &rotated)
+	for _, each := range t.set(k) {
+		materials, rotated := t.materials(each), *each
+		m := *materials[indexOf(materials, c.MaterialID)]
+		m.Pending, m.Rotated, m.RotationType = false, t.meta.Time, kind
+		rotated.CurrentMaterial = m.ID
+		rotated.OnDemandStart = 0
+		t.putMaterial(&rotated, &m)
+	}
 	return nil, nil
 }

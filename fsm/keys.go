@@ -103,15 +103,39 @@ type Material struct {
 	Description string `cbor:"31,keyasint,omitempty"`
 	// Pending tells that an imported material waits for the rotation to it.
 	Pending bool `cbor:"32,keyasint,omitempty"`
+	// Region is that of the multi-Region key whose imported material it is; empty for
+	// materials of all other keys.
+	Region string `cbor:"33,keyasint,omitempty"`
 }
 
 func (m *Material) appendID(dst []byte) []byte {
-	return appendJoined(dst, m.KeyID, m.ID[:min(len(m.ID), materialPrefix)])
+	return appendJoined(dst, materialOwner(m.Region, m.KeyID), m.ID[:min(len(m.ID), materialPrefix)])
+}
+
+// materialOwner is what materials hang on: a key's id, and its Region where the key has
+// materials of its own.
+func materialOwner(region, keyID string) string {
+	if region == "" {
+		return keyID
+	}
+	return region + "/" + keyID
+}
+
+// MaterialOwner names the key to View.Material and View.Materials. Related keys have one
+// name, unless each of them imports its materials.
+func (k *Key) MaterialOwner() string { return materialOwner(k.materialRegion(), k.ID) }
+
+// materialRegion is the Region of the key's materials' records.
+func (k *Key) materialRegion() string {
+	if k.MultiRegion && k.Origin == kms.OriginExternal {
+		return k.Region
+	}
+	return ""
 }
 
 func materialPlaces(rec record) []place {
 	m := rec.(*Material)
-	return []place{{index: materialsByKey, owner: m.KeyID, key: indexKey(uint64(m.Seq))}}
+	return []place{{index: materialsByKey, owner: materialOwner(m.Region, m.KeyID), key: indexKey(uint64(m.Seq))}}
 }
 
 // appendJoined appends parts, joined with slashes.
@@ -178,7 +202,7 @@ func (m *Material) checkFirst(k *Key) error {
 		return errors.New("a material that is empty or has an index")
 	case m.Seq != 0 || m.Rotated != 0 || m.RotationType != "":
 		return errors.New("a first material that was rotated to")
-	case m.ValidTo != 0 || m.Description != "" || m.Pending:
+	case m.ValidTo != 0 || m.Description != "" || m.Pending || m.Region != "":
 		return errors.New("a first material that was imported")
 	case (len(m.Public) != 0) != k.Spec.Asymmetric():
 		return errors.New("an asymmetric key has a public key, and no other has one")

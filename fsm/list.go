@@ -31,14 +31,14 @@ func (v *View) ListKeyAliases(account, region, keyID, after string, limit int) (
 	return cast[*Alias](found), more
 }
 
-// Materials returns up to limit generations of a key's material, the oldest first,
-// from Seq from on, and whether more follow.
-func (v *View) Materials(keyID string, from uint32, limit int) ([]*Material, bool) {
+// Materials returns up to limit generations of a key's material, by the key's
+// MaterialOwner, the oldest first, from Seq from on, and whether more follow.
+func (v *View) Materials(owner string, from uint32, limit int) ([]*Material, bool) {
 	after := ""
 	if from > 0 {
 		after = indexKey(uint64(from) - 1)
 	}
-	found, more := v.page(materialsByKey, after, limit, keyID)
+	found, more := v.page(materialsByKey, after, limit, owner)
 	return cast[*Material](found), more
 }
 

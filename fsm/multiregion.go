@@ -11,7 +11,7 @@ import (
 // Related multi-Region keys are the keys of one id in several Regions: one primary and
 // its replicas (AWS: "Multi-Region keys in AWS KMS"). They share id, material, spec,
 // usage, origin and rotation; the rest is each key's own. Materials hang on the id, so
-// that the keys of a set share them without more. The schedule of rotation and the
+// that the keys of a set share them without more, but for imported ones. The schedule of rotation and the
 // count of rotations on demand stand in the primary alone.
 //
 // Whatever adds a key to a set, takes one from it or moves its primary writes all keys
@@ -130,6 +130,7 @@ func replicateKey(t *txn, c *ReplicateKey) (*kms.Error, error) {
 		return refusal, nil
 	}
 	t.touch(replica)
+	t.awaitMaterials(replica, k)
 	t.putNewKey(replica, c.Policy, c.Tags)
 	t.made = []string{replica.ID, replica.Region}
 	return nil, nil

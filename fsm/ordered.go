@@ -14,7 +14,7 @@ const (
 	keyringByTerm             // "" → terms of the keyring
 	tokensByExpiry            // "" → join tokens by expiry and id
 	accessKeysByOwner         // account/type of principal/unique id → access keys by id
-	materialsByKey            // key id → materials by Seq
+	materialsByKey            // key id, or Region and key id → materials by Seq
 	deletionsByDate           // "" → keys by DeletionDate, Region and id
 	rotationsByDate           // "" → keys by the date of their next rotation, Region and id
 	expiriesByDate            // "" → keys by the date when their next material expires, Region and id

@@ -92,7 +92,7 @@ func rotateKeyOnDemand(t *txn, c *RotateKeyOnDemand) (*kms.Error, error) {
 	case refusal != nil:
 	case k.OnDemandCount >= maxOnDemandRotations:
 		refusal = limitExceeded("You have exceeded the number of on-demand rotations allowed for this KMS key.")
-	case k.Origin == kms.OriginExternal && k.PendingMaterial == "":
+	case k.Origin == kms.OriginExternal && !t.pendingEverywhere(k):
 		refusal = &kms.Error{Code: kms.CodeInvalidState, Message: "No available key material pending rotation for the key: " + k.ARN() + "."}
 	case k.OnDemandStart != 0:
 		refusal = conflicting("An on-demand rotation of " + k.ARN() + " is in progress.")
@@ -133,7 +133,7 @@ func (c RotateKey) check() error {
 		return errors.New("a rotation without a material of the key")
 	case m.Seq != 0 || m.Rotated != 0 || m.RotationType != "":
 		return errors.New("a rotation that says itself when it happens")
-	case m.ValidTo != 0 || m.Description != "" || m.Pending:
+	case m.ValidTo != 0 || m.Description != "" || m.Pending || m.Region != "":
 		return errors.New("a rotation to material that was imported")
 	case len(m.Public) != 0:
 		return errors.New("a rotation of an asymmetric key")
@@ -189,9 +189,9 @@ func (k *Key) advance(kind kms.RotationType, now int64) {
 	}
 }
 
-// nextSeq is the number of a key's next material.
-func (t *txn) nextSeq(keyID string) uint32 {
-	o, _ := t.state.owned(materialsByKey, keyID)
+// nextSeq is the number of the next material of a key, by its MaterialOwner.
+func (t *txn) nextSeq(owner string) uint32 {
+	o, _ := t.state.owned(materialsByKey, owner)
 	if o == nil {
 		return 0
 	}

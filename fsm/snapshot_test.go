@@ -170,6 +170,7 @@ func TestSnapshotGolden(t *testing.T) {
 	imported.ok(importMaterial(1, 2, true, start+30*day, ""))
 	imported.ok(deleteMaterial(1, 1))
 	checkSnapshot(t, "snapshot-1-import.hex", imported)
+	checkSnapshot(t, "snapshot-1-multiimport.hex", populatedImports(t))
 	settings := started(t, nil)
 	settings.ok(fsm.SetConfig{AliasesPerKey: ptr[uint32](20), Throttle: throttle()})
 	checkSnapshot(t, "snapshot-1-settings.hex", settings)

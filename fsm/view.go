@@ -96,10 +96,10 @@ func (v *View) Key(region, keyID string) (*Key, bool) {
 	return k, true
 }
 
-// Material returns a generation of a key's material. The first 32 hexadecimal
-// digits of its id suffice, and more are not looked at.
-func (v *View) Material(keyID, materialID string) (*Material, bool) {
-	m, ok := v.get(tableMaterials, keyID, materialID[:min(len(materialID), materialPrefix)]).(*Material)
+// Material returns a generation of a key's material, by the key's MaterialOwner. The
+// first 32 hexadecimal digits of its id suffice, and more are not looked at.
+func (v *View) Material(owner, materialID string) (*Material, bool) {
+	m, ok := v.get(tableMaterials, owner, materialID[:min(len(materialID), materialPrefix)]).(*Material)
 	return m, ok
 }
 

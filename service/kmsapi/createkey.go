@@ -115,8 +115,6 @@ func checkServed(in *wire.CreateKeyRequest) error {
 		return unsupported("KeySpec SM2 is not supported in this region")
 	case origin(in) == string(kms.OriginExternal) && !kms.KeySpec(keySpec(in)).Imports():
 		return unsupported("KeySpec " + keySpec(in) + " is not supported for keys of Origin EXTERNAL.")
-	case origin(in) == string(kms.OriginExternal) && isTrue(in.MultiRegion):
-		return unsupported("This version of kmsd does not create multi-Region keys of Origin EXTERNAL.")
 	}
 	return nil
 }

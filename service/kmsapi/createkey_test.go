@@ -55,7 +55,6 @@ var createRefusals = []struct {
 	{"ML-KEM and encryption", `{"KeySpec":"ML_KEM_768","KeyUsage":"ENCRYPT_DECRYPT"}`, validation("KeyUsage ENCRYPT_DECRYPT is not compatible with KeySpec ML_KEM_768")},
 	{"SM2", `{"KeySpec":"SM2","KeyUsage":"SIGN_VERIFY"}`, unsupported("KeySpec SM2 is not supported in this region")},
 	{"imported ML-DSA", `{"KeySpec":"ML_DSA_44","KeyUsage":"SIGN_VERIFY","Origin":"EXTERNAL"}`, unsupported("KeySpec ML_DSA_44 is not supported for keys of Origin EXTERNAL.")},
-	{"imported, multi-Region", `{"Origin":"EXTERNAL","MultiRegion":true}`, unsupported("This version of kmsd does not create multi-Region keys of Origin EXTERNAL.")},
 	{"CloudHSM without a store", `{"Origin":"AWS_CLOUDHSM"}`, validation("You must specify a CustomKeyStoreId for a KMS key with an Origin of AWS_CLOUDHSM.")},
 	{"external store without a store", `{"Origin":"EXTERNAL_KEY_STORE","XksKeyId":"k"}`, validation("You must specify a CustomKeyStoreId for a KMS key with an Origin of EXTERNAL_KEY_STORE.")},
 	{"store without its origin", `{"CustomKeyStoreId":"cks-1"}`, validation("CustomKeyStoreId can be specified only with an Origin of AWS_CLOUDHSM or EXTERNAL_KEY_STORE.")},

@@ -73,7 +73,7 @@ func rotationDetails(k *fsm.Key, kind kms.RotationType, next string, details *au
 // deleteExpired ends the material of a key that expires first (CloudTrail:
 // DeleteExpiredKeyMaterial).
 func (a *api) deleteExpired(v *fsm.View, k *fsm.Key, _ int64, details *audit.Params) (fsm.Args, error) {
-	list, _ := v.Materials(k.ID, 0, maxMaterials)
+	list, _ := v.Materials(k.MaterialOwner(), 0, maxMaterials)
 	for _, m := range list {
 		if m.ValidTo == k.NextExpiry {
 			details.String("keyId", k.ID)

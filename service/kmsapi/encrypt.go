@@ -96,7 +96,7 @@ func (a *api) open(r *service.Request, key *service.Key, algorithm string, conte
 	if key.Blob.KeyID != key.ID {
 		return nil, nil, errIncorrectKey
 	}
-	h, ok, err := a.material(r, key.ID, key.Blob.MaterialID)
+	h, ok, err := a.material(r, key, key.Blob.MaterialID)
 	if err != nil {
 		return nil, nil, err
 	}

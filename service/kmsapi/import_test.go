@@ -33,7 +33,12 @@ func newImportKey(t testing.TB, s *testkit.Solo, spec, usage string) string {
 // wrapped returns the body of an import of the material, with fresh parameters.
 func wrapped(t testing.TB, s *testkit.Solo, key, alg, spec string, material []byte) obj {
 	t.Helper()
-	params := s.Must(t, "GetParametersForImport", obj{"KeyId": key, "WrappingAlgorithm": alg, "WrappingKeySpec": spec})
+	return wrappedBy(t, s, testkit.Root, key, alg, spec, material)
+}
+
+func wrappedBy(t testing.TB, s *testkit.Solo, who testkit.Caller, key, alg, spec string, material []byte) obj {
+	t.Helper()
+	params := s.MustAs(t, who, "GetParametersForImport", obj{"KeyId": key, "WrappingAlgorithm": alg, "WrappingKeySpec": spec})
 	token := params["ImportToken"].(string)
 	if n := len(unb64(t, token)); n > 6144 {
 		t.Errorf("the token has %d bytes", n)

@@ -255,7 +255,10 @@ func checkImportType(r *service.Request, key *service.Key, in *wire.ImportKeyMat
 		return false, unsupported("ImportType, KeyMaterialId and KeyMaterialDescription are valid only for symmetric encryption keys.")
 	}
 	fresh = in.ImportType == newKeyMaterial || in.ImportType != existingKeyMaterial && key.CurrentMaterial == ""
-	have, ok := r.View.Material(key.ID, id)
+	if in.ImportType == newKeyMaterial && key.Replica {
+		return false, refuseReplica(key.Key)
+	}
+	have, ok := r.View.Material(key.MaterialOwner(), id)
 	switch {
 	case in.ImportType == newKeyMaterial && in.KeyMaterialId != nil:
 		return false, invalid("KeyMaterialId is not valid with the ImportType NEW_KEY_MATERIAL.")

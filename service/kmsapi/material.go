@@ -52,7 +52,7 @@ func making[T any](ctx context.Context, r *service.Request, spec kms.KeySpec, wo
 
 // current returns the record of a usable key's material.
 func current(r *service.Request, key *service.Key) *fsm.Material {
-	rec, ok := r.View.Material(key.ID, key.CurrentMaterial)
+	rec, ok := r.View.Material(key.MaterialOwner(), key.CurrentMaterial)
 	if !ok {
 		panic("kmsd: usable key without material")
 	}
@@ -61,9 +61,9 @@ func current(r *service.Request, key *service.Key) *fsm.Material {
 
 // material returns a handle to one generation of a symmetric key's material; ok is
 // false when the key has no such generation.
-func (a *api) material(r *service.Request, keyID, materialID string) (h *crypto.Handle[*crypto.Material], ok bool, err error) {
-	rec, ok := r.View.Material(keyID, materialID)
-	if !ok {
+func (a *api) material(r *service.Request, key *service.Key, materialID string) (h *crypto.Handle[*crypto.Material], ok bool, err error) {
+	rec, ok := r.View.Material(key.MaterialOwner(), materialID)
+	if !ok || !rec.Present() {
 		return nil, false, nil
 	}
 	h, err = crypto.Cached(a.materials, cacheKey(rec), func() (*crypto.Material, error) {
@@ -79,7 +79,7 @@ func (a *api) material(r *service.Request, keyID, materialID string) (h *crypto.
 // currentMaterial returns a handle to the material that a usable symmetric key encrypts
 // with.
 func (a *api) currentMaterial(r *service.Request, key *service.Key) (*crypto.Handle[*crypto.Material], error) {
-	h, ok, err := a.material(r, key.ID, key.CurrentMaterial)
+	h, ok, err := a.material(r, key, key.CurrentMaterial)
 	if err == nil && !ok {
 		panic("kmsd: usable key without material")
 	}

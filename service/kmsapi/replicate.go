@@ -92,7 +92,7 @@ func replicateKey(_ context.Context, r *service.Request, in *wire.ReplicateKeyRe
 	replica := fsm.Key{
 		Account: primary.Account, Region: in.ReplicaRegion, ID: primary.ID, Created: r.Now, Description: text(in.Description),
 		Spec: primary.Spec, Usage: primary.Usage, Origin: primary.Origin, Manager: primary.Manager,
-		MultiRegion: true, Replica: true, CurrentMaterial: primary.CurrentMaterial,
+		MultiRegion: true, Replica: true, CurrentMaterial: primary.CurrentMaterial, Incomplete: primary.Origin == kms.OriginExternal,
 	}
 	create := asCreateKey(primary, in)
 	policy, err := firstPolicy(r, &replica, create)

@@ -140,7 +140,7 @@ func rotateKeyOnDemand(_ context.Context, r *service.Request, _ *wire.RotateKeyO
 	if err := cmp.Or(checkRotates(key, kms.OriginKMS, kms.OriginExternal), refuseReplica(key.Key)); err != nil {
 		return nil, nil, err
 	}
-	if key.Origin == kms.OriginExternal && key.PendingMaterial == "" {
+	if key.Origin == kms.OriginExternal && !r.View.PendingEverywhere(key.Key) {
 		return nil, nil, &kms.Error{Code: kms.CodeInvalidState, Message: "No available key material pending rotation for the key: " + key.ARN + "."}
 	}
 	r.Record.ResponseElements.String("keyId", key.ARN)
@@ -163,6 +163,8 @@ const (
 	currentMaterial = "CURRENT"
 	earlierMaterial = "NON_CURRENT"
 	pendingMaterial = "PENDING_ROTATION"
+	// awaitedMaterial is pending and not imported into every key of a set.
+	awaitedMaterial = "PENDING_MULTI_REGION_IMPORT_AND_ROTATION"
 )
 
 // listKeyRotations lists the materials that a key rotated to, the oldest first,
@@ -177,13 +179,16 @@ func listKeyRotations(_ context.Context, r *service.Request, in *wire.ListKeyRot
 	if err != nil {
 		return nil, err
 	}
-	list, more := r.View.Materials(key.ID, from, limit(in.Limit, 100, 1000))
+	list, more := r.View.Materials(key.MaterialOwner(), from, limit(in.Limit, 100, 1000))
 	if n := len(list); n > 0 && list[n-1].Pending && in.IncludeKeyMaterial != allKeyMaterial {
 		list = list[:n-1] // always the last
 	}
 	out := &wire.ListKeyRotationsResponse{Rotations: make([]wire.RotationsListEntry, len(list)), Truncated: &more}
 	for i, m := range list {
 		out.Rotations[i] = rotationEntry(key, m)
+		if m.Pending && !r.View.PendingEverywhere(key.Key) {
+			out.Rotations[i].KeyMaterialState = awaitedMaterial
+		}
 	}
 	if more {
 		out.NextMarker = page.marker(strconv.FormatUint(uint64(list[len(list)-1].Seq), 10))

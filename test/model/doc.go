@@ -1,6 +1,6 @@
 // Package model holds tests that compare three whole nodes, over real replication, with
-// simple models: of a key's life, of grants, and of imported key material. It has no code
-// of its own.
+// simple models: of a key's life, of multi-Region keys, of grants, and of imported key
+// material. It has no code of its own.
 //
 // The model is written from AWS's documentation and shares nothing with the code under
 // test: it says what every call answers and what every node shows afterwards. Random
