@@ -64,8 +64,8 @@ func (c *conditions) values(name string) []string {
 		}
 		return nil
 	case "kms":
-		if register, ok := strings.CutPrefix(rest, attestationPrefix); ok {
-			return c.r.attestation(register)
+		if name, ok := strings.CutPrefix(rest, attestationPrefix); ok {
+			return c.r.attestation(name)
 		}
 		switch v := c.own(name); {
 		case v != nil:

@@ -3,7 +3,6 @@ package service
 import (
 	"encoding/hex"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/kmsd/kmsd/crypto/attestation"
@@ -33,15 +32,15 @@ func (r *Request) Attested() (*attestation.Document, error) {
 // without that, which is absent unless the call's document is verified and has the
 // register (AWS KMS: "Condition keys for attested platforms").
 func (r *Request) attestation(name string) []string {
-	n, ok := registers[name]
+	register, ok := registers[name]
 	if !ok || r.attested.signed == nil {
 		return nil
 	}
 	document, err := r.Attested()
-	if err != nil {
+	if err != nil || document.Platform != register.platform {
 		return nil
 	}
-	value, ok := document.PCR(n)
+	value, ok := document.PCR(register.n)
 	if !ok {
 		return nil
 	}
@@ -51,12 +50,19 @@ func (r *Request) attestation(name string) []string {
 // attestationPrefix starts those condition keys, without "kms:".
 const attestationPrefix = "recipientattestation:"
 
-// registers are the platform configuration registers by their condition keys. The hash
-// of the image is in the first one.
-var registers = func() map[string]int {
-	out := map[string]int{strings.ToLower("ImageSha384"): 0}
+// register is a platform configuration register of a platform.
+type register struct {
+	platform attestation.Platform
+	n        int
+}
+
+// registers are what the condition keys stand for. The hash of an enclave's image is in
+// its first register.
+var registers = func() map[string]register {
+	out := map[string]register{"imagesha384": {attestation.Enclave, 0}}
 	for n := range 32 {
-		out["pcr"+strconv.Itoa(n)] = n
+		out["pcr"+strconv.Itoa(n)] = register{attestation.Enclave, n}
+		out["nitrotpmpcr"+strconv.Itoa(n)] = register{attestation.NitroTPM, n}
 	}
 	return out
 }()

@@ -42,9 +42,15 @@ func TestVerify(t *testing.T) {
 			t.Errorf("%s: the module is %q", name, d.ModuleID)
 		}
 	}
+	tpm := e.Statement(t, at)
+	delete(tpm, "pcrs")
+	tpm["nitrotpm_pcrs"] = map[int][]byte{4: make([]byte, 48)}
+	if d, err := e.Roots(t).Verify(e.Sign(t, tpm), at); err != nil || d.Platform != attestation.NitroTPM {
+		t.Errorf("NitroTPM: got %+v, %v", d, err)
+	}
 	d, err := e.Roots(t).Verify(document, at)
-	if err != nil {
-		t.Fatal(err)
+	if err != nil || d.Platform != attestation.Enclave {
+		t.Fatal(d, err)
 	}
 	for n, want := range map[int][]byte{0: bytes.Repeat([]byte{0xa0}, 48), 8: bytes.Repeat([]byte{0xa8}, 48), 1: nil, 32: nil, -1: nil} {
 		if got, ok := d.PCR(n); ok != (want != nil) || !bytes.Equal(got, want) {
@@ -242,7 +248,7 @@ func TestStatements(t *testing.T) {
 		{"certificate", []byte{}}, {"certificate", nil}, {"certificate", make([]byte, 1025)}, {"certificate", "text"},
 		{"cabundle", [][]byte{}}, {"cabundle", nil}, {"cabundle", [][]byte{{}}}, {"cabundle", [][]byte{make([]byte, 1025)}}, {"cabundle", e.Chain[0]}, {"cabundle", make([][]byte, 17)},
 		{"public_key", make([]byte, 1025)}, {"public_key", "text"}, {"public_key", []int{1, 2}}, {"user_data", make([]byte, 1025)}, {"user_data", 1}, {"nonce", make([]byte, 1025)}, {"nonce", "text"},
-		{"another", 1}, {"Module_ID", "i"},
+		{"another", 1}, {"Module_ID", "i"}, {"nitrotpm_pcrs", map[int][]byte{4: make([]byte, 48)}}, {"nitrotpm_pcrs", map[int][]byte{}},
 	} {
 		s := e.Statement(t, at)
 		s[row.member] = row.value
@@ -252,6 +258,12 @@ func TestStatements(t *testing.T) {
 	other["Nonce"] = other["nonce"]
 	delete(other, "nonce")
 	refuses(t, "a name in other letters", e, e.Sign(t, other), attestation.ErrSyntax)
+	for _, pcrs := range []map[int][]byte{{}, {32: make([]byte, 48)}, {4: make([]byte, 20)}} {
+		s := e.Statement(t, at)
+		delete(s, "pcrs")
+		s["nitrotpm_pcrs"] = pcrs
+		refuses(t, "NitroTPM's registers", e, e.Sign(t, s), attestation.ErrSyntax)
+	}
 	for _, member := range []string{"module_id", "digest", "timestamp", "pcrs", "certificate", "cabundle"} {
 		s := e.Statement(t, at)
 		delete(s, member)

@@ -70,9 +70,9 @@ func marshal(value any) []byte {
 	return der
 }
 
-// Seal encrypts for the document's enclave: a CMS EnvelopedData in DER, with a key of
+// Seal encrypts for whom the document is of: a CMS EnvelopedData in DER, with a key of
 // AES-256-CBC under RSAES-OAEP with SHA-256 (RFC 5652 §6). It is not authenticated, as
-// AWS's is not: what carries it to the enclave must be. The plaintext stays the caller's.
+// AWS's is not: what carries it there must be. The plaintext stays the caller's.
 func (d *Document) Seal(plaintext []byte) ([]byte, error) {
 	key, iv := crypto.Random(contentKeySize), crypto.Random(aes.BlockSize)
 	defer crypto.Wipe(key)

@@ -31,18 +31,28 @@ const (
 )
 
 // ErrSyntax is returned for bytes that are no attestation document.
-var ErrSyntax = errors.New("it is not the attestation document of an enclave")
+var ErrSyntax = errors.New("it is not the attestation document of an enclave or of NitroTPM")
+
+// Platform is what a document is of.
+type Platform uint8
+
+// The platforms, whose registers mean different things.
+const (
+	Enclave Platform = iota + 1
+	NitroTPM
+)
 
 // Document is what a verified attestation document says. It is immutable.
 type Document struct {
-	// ModuleID names the enclave.
+	// ModuleID names the enclave, or the instance and its TPM.
 	ModuleID string
+	Platform Platform
 
 	pcrs map[uint64]cbor.ByteString
 	key  *crypto.PublicKey
 }
 
-// PCR returns a platform configuration register; false where the document does not have
+// PCR returns a platform configuration register of the Platform; false where the document does not have
 // it. The caller must not change it.
 func (d *Document) PCR(n int) ([]byte, bool) {
 	if n < 0 {
@@ -72,12 +82,13 @@ var (
 )
 
 // statement is the payload (AWS: "Attestation Document Specification"). The optional
-// members are null where an enclave gave none.
+// members are null where none were given. A document has the registers of one platform.
 type statement struct {
 	ModuleID    string                     `cbor:"module_id"`
 	Digest      string                     `cbor:"digest"`
 	Timestamp   uint64                     `cbor:"timestamp"` // milliseconds since 1970
 	PCRs        map[uint64]cbor.ByteString `cbor:"pcrs"`
+	TPM         map[uint64]cbor.ByteString `cbor:"nitrotpm_pcrs"`
 	Certificate cbor.ByteString            `cbor:"certificate"`
 	Bundle      []cbor.ByteString          `cbor:"cabundle"` // the root first
 	PublicKey   cbor.ByteString            `cbor:"public_key"`
@@ -118,7 +129,8 @@ func (e *envelope) valid() bool {
 
 // valid holds what AWS demands of the members ("Syntactical validation").
 func (s *statement) valid() bool {
-	for n, value := range s.PCRs {
+	_, pcrs := s.registers()
+	for n, value := range pcrs {
 		if n >= maxPCRs || len(value) != 32 && len(value) != 48 && len(value) != 64 {
 			return false
 		}
@@ -128,8 +140,20 @@ func (s *statement) valid() bool {
 			return false
 		}
 	}
-	return s.ModuleID != "" && s.Digest == "SHA384" && s.Timestamp > 0 && len(s.PCRs) > 0 && len(s.Bundle) > 0 &&
+	return s.ModuleID != "" && s.Digest == "SHA384" && s.Timestamp > 0 && len(pcrs) > 0 && len(s.Bundle) > 0 &&
 		len(s.PublicKey) <= maxPublicKey && len(s.UserData) <= maxData && len(s.Nonce) <= maxData
+}
+
+// registers returns the registers and whose they are; none where both platforms' are
+// there.
+func (s *statement) registers() (Platform, map[uint64]cbor.ByteString) {
+	switch {
+	case s.TPM == nil:
+		return Enclave, s.PCRs
+	case s.PCRs == nil:
+		return NitroTPM, s.TPM
+	}
+	return 0, nil
 }
 
 // publicKey reads the key to encrypt with. Errors: ErrPublicKey.

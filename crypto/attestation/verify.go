@@ -94,7 +94,8 @@ func (r *Roots) Verify(signed []byte, at time.Time) (*Document, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Document{ModuleID: s.ModuleID, pcrs: s.PCRs, key: key}, nil
+	platform, pcrs := s.registers()
+	return &Document{ModuleID: s.ModuleID, Platform: platform, pcrs: pcrs, key: key}, nil
 }
 
 // leaf returns the document's certificate if it leads to the root that the document's

@@ -102,10 +102,11 @@ var presences = []presence{
 // neverPresent are the condition keys of AWS KMS that no operation has here, and why.
 var neverPresent = map[string]string{
 	"kms:RecipientAttestation:ImageSha384": noAttestation, "kms:RecipientAttestation:PCR0": noAttestation, "kms:RecipientAttestation:PCR31": noAttestation,
-	"kms:ViaService": "no AWS service calls",
+	"kms:RecipientAttestation:NitroTPMPCR4": noAttestation,
+	"kms:ViaService":                        "no AWS service calls",
 }
 
-const noAttestation = "the calls of the cases bring no attestation document; TestAttestationConditions has them"
+const noAttestation = "the calls of the cases bring no attestation document; TestAttestationConditions and TestNitroTPM have them"
 
 // documented are the condition keys of AWS KMS, and the global ones that come from the
 // key or the parameters.
@@ -114,7 +115,7 @@ var documented = strings.Fields(`kms:BypassPolicyLockoutSafetyCheck kms:CallerAc
 	kms:GrantIsForAWSResource kms:GrantOperations kms:GranteePrincipal kms:RetiringPrincipal kms:GranteeServicePrincipal kms:RetiringServicePrincipal
 	kms:KeyAgreementAlgorithm kms:KeyOrigin kms:KeySpec kms:KeyUsage kms:MacAlgorithm kms:MessageType kms:SigningAlgorithm kms:MultiRegion
 	kms:MultiRegionKeyType kms:PrimaryRegion kms:ReplicaRegion kms:ReEncryptOnSameKey kms:RecipientAttestation:ImageSha384 kms:RecipientAttestation:PCR0
-	kms:RecipientAttestation:PCR31 kms:RequestAlias kms:ResourceAliases kms:RotationPeriodInDays kms:ScheduleKeyDeletionPendingWindowInDays
+	kms:RecipientAttestation:PCR31 kms:RecipientAttestation:NitroTPMPCR4 kms:RequestAlias kms:ResourceAliases kms:RotationPeriodInDays kms:ScheduleKeyDeletionPendingWindowInDays
 	kms:TrailingDaysWithoutKeyUsage kms:ValidTo kms:ViaService kms:WrappingAlgorithm kms:WrappingKeySpec aws:ResourceTag/team aws:RequestTag/a aws:TagKeys`)
 
 // Every served operation has a row, every key an operation or a reason to have none,

@@ -112,14 +112,14 @@ func TestRefusedRecipients(t *testing.T) {
 			more obj
 			want outcome
 		}{
-			{"no document at all", recipient([]byte{0}), notVerified("it is not the attestation document of an enclave")},
+			{"no document at all", recipient([]byte{0}), notVerified("it is not the attestation document of an enclave or of NitroTPM")},
 			{"another root", recipient(other.Document(t, s.Now())), notVerified("its certificate does not lead to a configured root certificate")},
 			{"expired", recipient(expired.Document(t, s.Now())), notVerified("its certificate does not lead to a configured root certificate")},
 			{"tampered", recipient(tampered), notVerified("its signature is not valid")},
 			{"old", recipient(e.Document(t, s.Now().Add(-5*time.Minute-time.Millisecond))), notVerified("it was not made within the last five minutes")},
 			{"without a key", recipient(e.Sign(t, keyless)), notVerified("it has no RSA_2048 public key")},
-			{"empty", obj{"Recipient": obj{}}, notVerified("it is not the attestation document of an enclave")},
-			{"without a document", obj{"Recipient": obj{"KeyEncryptionAlgorithm": "RSAES_OAEP_SHA_256"}}, notVerified("it is not the attestation document of an enclave")},
+			{"empty", obj{"Recipient": obj{}}, notVerified("it is not the attestation document of an enclave or of NitroTPM")},
+			{"without a document", obj{"Recipient": obj{"KeyEncryptionAlgorithm": "RSAES_OAEP_SHA_256"}}, notVerified("it is not the attestation document of an enclave or of NitroTPM")},
 			{"without an algorithm", obj{"Recipient": obj{"AttestationDocument": b64(e.Document(t, s.Now()))}}, missing("recipient.keyEncryptionAlgorithm")},
 			{"another algorithm", obj{"Recipient": obj{"AttestationDocument": b64(e.Document(t, s.Now())), "KeyEncryptionAlgorithm": "RSAES_OAEP_SHA_1"}},
 				constraint("Value 'RSAES_OAEP_SHA_1' at 'recipient.keyEncryptionAlgorithm' failed to satisfy constraint: Member must satisfy enum value set: [RSAES_OAEP_SHA_256]")},
@@ -163,7 +163,7 @@ func TestRecipientsInOrder(t *testing.T) {
 	nobody, _ := s.NewUser(t, testkit.Account, "nobody")
 	blob := unb64(t, s.NewBlob(t, key))
 	blob[len(blob)-1] ^= 1
-	refused := notVerified("it is not the attestation document of an enclave")
+	refused := notVerified("it is not the attestation document of an enclave or of NitroTPM")
 	for _, row := range []struct {
 		who  testkit.Caller
 		body obj
@@ -242,11 +242,60 @@ func TestAttestationKeyPolicy(t *testing.T) {
 	wantOutcome(t, s.Call(t, testkit.Root, "Decrypt", with(body, recipient(e.Sign(t, changed)))), denied)
 }
 
+// tpmDocument is a document of NitroTPM: PCR 4 is 48 bytes of 0xa4, PCR 12 of 0xac.
+func tpmDocument(t testing.TB, s *testkit.Solo, e *testkit.Enclave) []byte {
+	t.Helper()
+	statement := e.Statement(t, s.Now())
+	delete(statement, "pcrs")
+	statement["module_id"] = "i-0123456789abcdef0-tpm0000000000000000"
+	statement["nitrotpm_pcrs"] = map[int][]byte{4: bytes.Repeat([]byte{0xa4}, 48), 12: bytes.Repeat([]byte{0xac}, 48)}
+	return e.Sign(t, statement)
+}
+
+// NitroTPM's registers have condition keys of their own (AWS KMS: "Condition keys for
+// NitroTPM"): neither platform can pass for the other.
+func TestNitroTPM(t *testing.T) {
+	t.Parallel()
+	s, e := startAttested(t)
+	enclave, tpm := e.Document(t, s.Now()), tpmDocument(t, s, e)
+	registerT, body := strings.Repeat("a4", 48), obj{"NumberOfBytes": 24}
+	for i, row := range []struct {
+		operator, key, value string
+		document             []byte
+		want                 bool
+	}{
+		{"StringEquals", "kms:RecipientAttestation:NitroTPMPCR4", registerT, tpm, true},
+		{"StringEquals", "kms:RecipientAttestation:NitroTPMPCR12", strings.Repeat("ac", 48), tpm, true},
+		{"StringEquals", "kms:RecipientAttestation:NitroTPMPCR12", registerT, tpm, false},
+		{"Null", "kms:RecipientAttestation:NitroTPMPCR7", "true", tpm, true},
+		{"Null", "kms:RecipientAttestation:PCR4", "true", tpm, true},
+		{"Null", "kms:RecipientAttestation:ImageSha384", "true", tpm, true},
+		{"Null", "kms:RecipientAttestation:NitroTPMPCR8", "true", enclave, true},
+		{"Null", "kms:RecipientAttestation:NitroTPMPCR0", "true", enclave, true},
+		{"StringEquals", "kms:RecipientAttestation:NitroTPMPCR4", registerT, nil, false},
+	} {
+		who, _ := s.NewUser(t, testkit.Account, fmt.Sprint("u", i), allowing("kms:GenerateRandom", "*", condition(row.operator, row.key, row.value)))
+		call := body
+		if row.document != nil {
+			call = with(body, recipient(row.document))
+		}
+		if a := s.Call(t, who, "GenerateRandom", call); (a.Refusal == nil) != row.want {
+			t.Errorf("%s %s with %s: got %v", row.operator, row.key, row.value, a.Refusal)
+		}
+	}
+	a := s.Call(t, testkit.Root, "GenerateRandom", with(body, recipient(tpm)))
+	if got := e.Open(t, unb64(t, a.Body["CiphertextForRecipient"])); len(got) != 24 {
+		t.Errorf("got %d bytes", len(got))
+	}
+	wantJSON(t, s.Record(t, a)["additionalEventData"], fill(`{"recipient":{"attestationDocumentModuleId":"i-0123456789abcdef0-tpm0000000000000000",
+		"attestationDocumentNitroTPMPCR4":"$PCR4"}}`, "$PCR4", b64(bytes.Repeat([]byte{0xa4}, 48))))
+}
+
 // Records name the enclave and its image, and hold neither document nor secret (§7.3).
 func TestRecipientRecords(t *testing.T) {
 	t.Parallel()
 	s, e := startAttested(t)
-	const enclave = `"recipient":{"attestationDocumentModuleId":"i-0123456789abcdef0-enc0123456789abcdef","attestationDocumentEnclaveImageDigest":"$PCR0"}`
+	const enclave = `"recipient":{"attestationDocumentModuleId":"i-0123456789abcdef0-enc0123456789abcdef","attestationDocumentEnclaveImageDigest":"$PCR0","attestationDocumentEnclavePCR8":"$PCR8"}`
 	document, secrets := e.Document(t, s.Now()), map[string][]byte{}
 	for _, c := range recipientCases(t, s) {
 		a := s.Call(t, testkit.Root, c.op, with(c.body, recipient(document)))
@@ -258,7 +307,7 @@ func TestRecipientRecords(t *testing.T) {
 		if c.op == "Decrypt" || c.op == "GenerateDataKey" {
 			material = `,"keyMaterialId":"` + rec["additionalEventData"].(obj)["keyMaterialId"].(string) + `"`
 		}
-		wantJSON(t, rec["additionalEventData"], fill("{"+enclave+material+"}", "$PCR0", registerA))
+		wantJSON(t, rec["additionalEventData"], fill("{"+enclave+material+"}", "$PCR0", b64(bytes.Repeat([]byte{0xa0}, 48)), "$PCR8", b64(bytes.Repeat([]byte{0xa8}, 48))))
 		request, _ := rec["requestParameters"].(obj)
 		if _, has := request["recipient"]; has || rec["responseElements"] != nil {
 			t.Errorf("%s is recorded as %v", c.op, rec)
