@@ -11,8 +11,9 @@ import (
 // Related multi-Region keys are the keys of one id in several Regions: one primary and
 // its replicas (AWS: "Multi-Region keys in AWS KMS"). They share id, material, spec,
 // usage, origin and rotation; the rest is each key's own. Materials hang on the id, so
-// that the keys of a set share them without more, but for imported ones. The schedule of rotation and the
-// count of rotations on demand stand in the primary alone.
+// that the keys of a set share them without more; imported ones hang on Region and id.
+// The schedule of rotation and the count of rotations on demand stand in the primary
+// alone.
 //
 // Whatever adds a key to a set, takes one from it or moves its primary writes all keys
 // of the set anew, so that a command which was decided from any of them is decided

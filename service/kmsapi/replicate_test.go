@@ -260,6 +260,25 @@ func TestUpdatePrimaryRegion(t *testing.T) {
 	}
 }
 
+// The new primary's policy counts as much as the old one's.
+func TestUpdatePrimaryRegionNeedsBothPolicies(t *testing.T) {
+	t.Parallel()
+	s := testkit.Start(t)
+	alice, _ := s.NewUser(t, testkit.Account, "alice", allowing("kms:*", "*", ""))
+	s.NewUser(t, testkit.Account, "bob")
+	for region, shut := range map[string]testkit.Caller{"us-east-1": testkit.Root, "eu-west-1": abroad} {
+		key := newPrimary(t, s, nil)
+		replicate(t, s, key, "eu-west-1")
+		policy := `{"Version":"2012-10-17","Statement":[` + lets("Allow", "arn:aws:iam::111122223333:user/bob", "kms:*", "") + `]}`
+		s.MustAs(t, shut, "PutKeyPolicy", obj{"KeyId": key, "Policy": policy, "BypassPolicyLockoutSafetyCheck": true})
+		a := s.Call(t, alice, "UpdatePrimaryRegion", obj{"KeyId": key, "PrimaryRegion": "eu-west-1"})
+		arn := inRegion(testkit.ARN(key), region)
+		wantOutcome(t, a, deniedUser("alice", "kms:UpdatePrimaryRegion", arn, "because no resource-based policy allows the kms:UpdatePrimaryRegion action"))
+		// The record in the caller's Region shows the key there alone.
+		wantJSON(t, s.Record(t, a)["resources"], fill(`[{"accountId":"111122223333","type":"AWS::KMS::Key","ARN":"$ARN"}]`, "$ARN", testkit.ARN(key)))
+	}
+}
+
 // Both operations stand in the trails of both Regions (§7.3 of the behaviour): KMS calls
 // in the other one for the caller.
 func TestMultiRegionRecords(t *testing.T) {
