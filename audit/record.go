@@ -77,6 +77,8 @@ type Record struct {
 	Copies []Copy
 	// copied tells that this is the owner's copy.
 	copied bool
+	// invokedBy is the service whose session the caller is, where the record shows both.
+	invokedBy string
 
 	// ServiceEvent tells that the service acted by itself (CloudTrail:
 	// AwsServiceEvent). There is no RequestID, Principal or Source then, and
@@ -93,6 +95,7 @@ func (r *Record) Repeat(requestID string) { r.Additional.String("repeatOf", requ
 // AppendJSON appends the record as one line of JSON without a newline. The
 // members stand in the order of CloudTrail's own records.
 func (r *Record) AppendJSON(dst []byte) []byte {
+	r = r.ofSession()
 	dst = appendMember(append(dst, '{'), "eventVersion", eventVersion)
 	dst = r.appendIdentity(appendName(dst, "userIdentity"))
 	dst = append(appendName(dst, "eventTime"), '"')
@@ -117,7 +120,7 @@ func (r *Record) AppendJSON(dst []byte) []byte {
 	if account := r.recipient(); account != "" {
 		dst = appendMember(dst, "recipientAccountId", account)
 	}
-	if r.SharedEventID != "" && !r.denied() {
+	if r.SharedEventID != "" && (!r.denied() || r.tellsOperator()) {
 		dst = appendMember(dst, "sharedEventID", r.SharedEventID)
 	}
 	dst = appendMember(dst, "eventCategory", "Management")
@@ -142,6 +145,10 @@ func (r *Record) appendSource(dst []byte) []byte {
 	if r.ServiceEvent {
 		return appendMember(appendMember(dst, "sourceIPAddress", internal), "userAgent", internal)
 	}
+	if r.Principal.IsService() {
+		by := r.Principal.Service.Principal()
+		return appendMember(appendMember(dst, "sourceIPAddress", by), "userAgent", by)
+	}
 	dst = appendMember(dst, "sourceIPAddress", r.Source.IP)
 	if r.Source.UserAgent == "" {
 		return dst
@@ -150,12 +157,16 @@ func (r *Record) appendSource(dst []byte) []byte {
 }
 
 // appendIdentity appends userIdentity with the members that CloudTrail gives root
-// users and users. A local operator has only a uid, as text. The service itself has no
-// identity: the record names the account for which it acted.
+// users and users. A local operator has only a uid, as text, and a service only its name.
+// KMS itself has no identity: the record names the account for which it acted.
 func (r *Record) appendIdentity(dst []byte) []byte {
 	if r.ServiceEvent {
 		dst = appendMember(append(dst, '{'), "accountId", r.RecipientAccount)
 		return append(appendMember(dst, "invokedBy", internal), '}')
+	}
+	if r.Principal.IsService() {
+		dst = appendMember(append(dst, '{'), "type", string(r.Principal.Type))
+		return append(appendMember(dst, "invokedBy", r.Principal.Service.Principal()), '}')
 	}
 	if r.copied {
 		return r.appendForeigner(dst)
@@ -173,6 +184,9 @@ func (r *Record) appendIdentity(dst []byte) []byte {
 	}
 	if r.Principal.Session != nil {
 		dst = r.appendSession(appendName(dst, "sessionContext"))
+	}
+	if r.invokedBy != "" {
+		dst = appendMember(dst, "invokedBy", r.invokedBy)
 	}
 	return append(dst, '}')
 }
@@ -272,7 +286,7 @@ func (r *Record) appendResources(dst []byte) []byte {
 
 // appendTLS appends tlsDetails, which CloudTrail shows only for TLS.
 func (r *Record) appendTLS(dst []byte) []byte {
-	if r.Source.TLSVersion == "" {
+	if r.Source.TLSVersion == "" || r.Principal.IsService() {
 		return dst
 	}
 	dst = append(appendName(dst, "tlsDetails"), '{')
