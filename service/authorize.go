@@ -34,7 +34,7 @@ func (s *Service) decideKey(r *Request, rule *keyRule, key *Key, in any) (iam.De
 	if err != nil {
 		return iam.Decision{}, err
 	}
-	policy, err := s.policy(r.View, key.PolicyHash, iam.KeyPolicy)
+	policy, err := s.keyPolicy(r.View, key)
 	if err != nil {
 		return iam.Decision{}, err
 	}

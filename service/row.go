@@ -130,6 +130,9 @@ type KeyRule[In any] struct {
 	// Retires returns how the call names the grant that it retires, which decides who
 	// may; nil where it retires none. A token names the key, too.
 	Retires func(*In) GrantRef
+	// Managed says whose calls, naming the key by its alias, bring an AWS managed key into
+	// being.
+	Managed Managed
 	// Conditions is as Op's, for this key.
 	Conditions func(in *In, key string) []string
 }
@@ -186,6 +189,7 @@ type keyRule struct {
 	states       States
 	granted      func(in any) fsm.GrantQuery
 	retires      func(in any) GrantRef
+	managed      Managed
 	conditions   func(in any) func(key string) []string
 }
 
@@ -298,7 +302,7 @@ func (k KeyRule[In]) erase(identity string) keyRule {
 	rule := keyRule{
 		id:         func(in any) string { return call(k.ID, in) },
 		conditions: eraseConditions(k.Conditions),
-		optional:   k.Optional, aliases: k.Aliases, action: cmp.Or(k.Action, identity), listed: k.Action == "", crossAccount: k.CrossAccount, daysUnused: k.DaysUnused, usage: k.Usage, origin: k.Origin, states: k.States,
+		optional:   k.Optional, aliases: k.Aliases, action: cmp.Or(k.Action, identity), listed: k.Action == "", crossAccount: k.CrossAccount, daysUnused: k.DaysUnused, usage: k.Usage, origin: k.Origin, states: k.States, managed: k.Managed,
 	}
 	if k.Blob != nil {
 		rule.blob = func(in any) []byte { return k.Blob(in.(*In)) }

@@ -125,7 +125,10 @@ func (a *api) createdGrant(r *service.Request, once *fsm.Once) (*wire.CreateGran
 }
 
 func listGrants(_ context.Context, r *service.Request, in *wire.ListGrantsRequest) (*wire.ListGrantsResponse, error) {
-	key, id, grantee := &r.Keys[0], text(in.GrantId), ""
+	if err := forServices(r, "GranteeServicePrincipal", in.GranteeServicePrincipal); err != nil {
+		return nil, err
+	}
+	key, id, grantee := &r.Keys[0], text(in.GrantId), text(in.GranteeServicePrincipal)
 	if in.GranteePrincipal != nil {
 		var err error
 		if grantee, err = service.BindListed(r.View, *in.GranteePrincipal); err != nil {
@@ -141,7 +144,7 @@ func listGrants(_ context.Context, r *service.Request, in *wire.ListGrantsReques
 	switch {
 	case id != "":
 		grant, ok := r.View.Grant(key.Region, key.ID, id)
-		if !ok || grantee != "" && grant.Grantee != grantee {
+		if !ok || grantee != "" && grant.GranteeName() != grantee {
 			return grantList(r, page, nil, false, nil), nil
 		}
 		return grantList(r, page, []*fsm.Grant{grant}, false, nil), nil
@@ -156,12 +159,15 @@ func listGrants(_ context.Context, r *service.Request, in *wire.ListGrantsReques
 // listRetirableGrants lists grants on keys of every account, but for those that are
 // closed.
 func listRetirableGrants(_ context.Context, r *service.Request, in *wire.ListRetirableGrantsRequest) (*wire.ListGrantsResponse, error) {
-	retiring, err := service.BindPrincipal(r.View, *in.RetiringPrincipal)
+	if err := forServices(r, "RetiringServicePrincipal", in.RetiringServicePrincipal); err != nil {
+		return nil, err
+	}
+	retiring, err := service.BindPrincipal(r.View, text(in.RetiringPrincipal))
 	if err != nil {
 		return nil, err
 	}
-	if arn, _ := kms.ParseARN(*in.RetiringPrincipal); retiring != r.Principal.Account && arn.Account != r.Principal.Account {
-		return nil, service.NoPrincipal(*in.RetiringPrincipal)
+	if arn, _ := kms.ParseARN(text(in.RetiringPrincipal)); retiring != r.Principal.Account && arn.Account != r.Principal.Account {
+		return nil, service.NoPrincipal(text(in.RetiringPrincipal))
 	}
 	page := page{operation: "ListRetirableGrants", owner: r.Region + "/" + retiring}
 	after, err := page.after(in.Marker)
