@@ -96,7 +96,7 @@ var presences = []presence{
 var neverPresent = map[string]string{
 	"kms:MultiRegionKeyType": "the keys of the cases are of one Region", "kms:PrimaryRegion": noRegions, "kms:ReplicaRegion": noRegions,
 	"kms:RecipientAttestation:ImageSha384": noAttestation, "kms:RecipientAttestation:PCR0": noAttestation, "kms:RecipientAttestation:PCR31": noAttestation,
-	"kms:ViaService": "no AWS service calls",
+	"kms:ViaService": "users call directly; services are tried in serviceKeys",
 }
 
 const noAttestation = "no attestation document can be verified"
