@@ -12,7 +12,8 @@ const ManagedRotation = 365
 
 // CreateManagedKey makes the AWS managed key of a service in an account and Region, with
 // its alias. The leader drew the ids; if one is taken, or the alias is there already, the
-// command conflicts, so that two first uses make one key.
+// command conflicts, so that two first uses make one key. So it does when the account is
+// not active any more: the leader then finds no caller.
 type CreateManagedKey struct {
 	Key      Key      `cbor:"1,keyasint"`
 	Material Material `cbor:"2,keyasint"`
@@ -39,10 +40,7 @@ func (c CreateManagedKey) check() error {
 
 func createManagedKey(t *txn, c *CreateManagedKey) (*kms.Error, error) {
 	k, name := &c.Key, kms.ManagedAliasPrefix+c.Service
-	if refusal := t.checkAccount(k.Account); refusal != nil {
-		return refusal, nil
-	}
-	if t.state.get(tableAliases, k.Account, k.Region, name) != nil || t.state.get(tableKeys, k.Region, k.ID) != nil ||
+	if t.checkAccount(k.Account) != nil || t.state.get(tableAliases, k.Account, k.Region, name) != nil || t.state.get(tableKeys, k.Region, k.ID) != nil ||
 		t.state.get(tableMaterials, k.ID, c.Material.ID[:materialPrefix]) != nil {
 		t.conflict = true
 		return nil, nil

@@ -93,7 +93,7 @@ func TestManagedKeyRefused(t *testing.T) {
 	d := started(t, nil)
 	nowhere := managedKey(1, "s3")
 	nowhere.Key.Account = "999999999999"
-	if result := d.do(nowhere); result.Err == nil || result.Err.Code != "NoSuchEntity" {
+	if result := d.do(nowhere); !result.Conflict {
 		t.Errorf("in an account that does not exist: %+v", result)
 	}
 }

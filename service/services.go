@@ -45,6 +45,15 @@ func serves(view *fsm.View, role *fsm.Identity, p *kms.Principal) bool {
 	return accountActive(view, s.Caller) && isARN == tagged[kms.SourceARNTag] && kms.ValidAccount(s.SourceAccount) == tagged[kms.SourceAccountTag]
 }
 
+// CheckServiceTags refuses the tags of a session that nobody could call with: one of a
+// service's role that names no active account, or a source that cannot be one.
+func (r *Request) CheckServiceTags(role *fsm.Identity, tags []kms.SessionTag) error {
+	if !serves(r.View, role, &kms.Principal{Session: &kms.Session{Tags: tags}}) {
+		return invalid("The session tag kmsd:account must name an active account, kmsd:source-arn an ARN and kmsd:source-account an account; the latter two need the first.")
+	}
+	return nil
+}
+
 // caller is whom the call is decided for when p has signed it: KMS sees the sessions of
 // services as the services.
 func (c *Call) caller(p kms.Principal) kms.Principal {

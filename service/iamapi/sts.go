@@ -159,6 +159,9 @@ func (a *api) assumeRole(_ context.Context, r *service.Request, in *wire.AssumeR
 	token := a.newToken(r, seconds)
 	token.Type, token.Account, token.Subject, token.Name = kms.PrincipalAssumedRole, role.Account, role.ID, in.RoleSessionName
 	token.Tags, token.SourceIdentity, token.From = sessionTags(r, in), sourceIdentity(r, in), cameFrom(r, role)
+	if err := r.CheckServiceTags(role, token.Tags); err != nil {
+		return nil, err
+	}
 	packed, err := sessionPolicies(r, role, in, token)
 	if err != nil {
 		return nil, err

@@ -336,7 +336,9 @@ func TestGrantsToServices(t *testing.T) {
 		deniedService("kms:GenerateDataKey", arn, "because no resource-based policy allows the kms:GenerateDataKey action"))
 	wantOutcome(t, s.Call(t, s.Session(t, store), "GenerateDataKey", obj{"KeyId": arn, "KeySpec": "AES_256"}), success)
 	// A regional principal is the service in that Region.
-	describe := func() testkit.Answer { return s.Call(t, s.Session(t, store, forThem, fromBucket), "DescribeKey", obj{"KeyId": arn}) }
+	describe := func() testkit.Answer {
+		return s.Call(t, s.Session(t, store, forThem, fromBucket), "DescribeKey", obj{"KeyId": arn})
+	}
 	grantTo("s3.eu-west-1.amazonaws.com", "DescribeKey")
 	wantOutcome(t, describe(), deniedService("kms:DescribeKey", arn, "because no resource-based policy allows the kms:DescribeKey action"))
 	grantTo("s3.us-east-1.amazonaws.com", "DescribeKey")
