@@ -13,6 +13,9 @@ type Request struct {
 	Context Context
 	// Grants finds grants that allow the action; nil where none can.
 	Grants Grants
+	// Own tells that the action touches nothing of an account, but only what is the
+	// asking service's own.
+	Own bool
 }
 
 // Grants finds grants on the resource that let the caller do what is asked for (AWS
@@ -151,14 +154,15 @@ func (s *Subject) decideOwn(r *Request) (o own) {
 }
 
 // AuthorizeIdentity decides an action that identity policies alone govern. The root
-// user of an account may do all of them on what is its account's. A service may do none:
-// its policies are those of another account than it calls for.
+// user of an account may do all of them on what is its account's. A service may do those
+// alone that are its own matter: its policies are those of another account than it calls
+// for.
 func AuthorizeIdentity(s *Subject, r *Request) Decision {
 	o := s.decideOwn(r)
 	switch {
 	case o.denied.Explicit:
 		return o.denied
-	case s.Principal.IsService():
+	case s.Principal.IsService() && !r.Own:
 		return Decision{Ground: ByIdentity}
 	case o.bounded && !o.boundary.ok():
 		return Decision{Ground: ByBoundary}

@@ -84,6 +84,15 @@ func TestServiceIdentity(t *testing.T) {
 		if d.Allowed || d.Ground != iam.ByIdentity {
 			t.Errorf("%s: %+v", action, d)
 		}
+		for _, c := range []struct {
+			policies []string
+			want     bool
+		}{{nil, false}, {[]string{allow(action, "*")}, true}, {[]string{allow("*", "*"), deny(action, "*")}, false}} {
+			d := iam.AuthorizeIdentity(store(t, accountA, c.policies...), &iam.Request{Action: action, Resource: "*", Account: accountA, Context: fixed{}, Own: true})
+			if d.Allowed != c.want {
+				t.Errorf("%s as its own matter, with %v: %+v", action, c.policies, d)
+			}
+		}
 	}
 }
 

@@ -84,6 +84,7 @@ var errNoCredentials = &kms.Error{Code: kms.CodeMissingAuthentication, Message: 
 // authorize decides what the row asks for besides the actions of its keys.
 func (s *Service) authorize(r *Request, in any) error {
 	row := r.row
+	r.own = r.Principal.IsService() && row.own(in, r.Principal.Service)
 	switch {
 	case row.Operator != "" && r.Principal.Type == kms.PrincipalLocalOperator:
 		return nil
@@ -143,7 +144,7 @@ func (s *Service) decideIdentity(r *Request, own func(string) []string, action, 
 		return iam.Decision{}, err
 	}
 	r.conditions = conditions{r: r, own: own}
-	r.asked = iam.Request{Action: action, Resource: resource, Account: r.Principal.Account, Context: &r.conditions}
+	r.asked = iam.Request{Action: action, Resource: resource, Account: r.Principal.Account, Context: &r.conditions, Own: r.own}
 	return iam.AuthorizeIdentity(subject, &r.asked), nil
 }
 

@@ -67,6 +67,7 @@ type Request struct {
 	asked      iam.Request
 	granted    granted
 	hypothesis *hypothesis // nil for a call that somebody makes
+	own        bool        // a service asks for what is its own matter
 	// What the first rules of the row resolved to in the View.
 	keys     [maxKeys]Key
 	keyErrs  [maxKeys]error

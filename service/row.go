@@ -65,6 +65,9 @@ type Op[In, Out any] struct {
 	// Also returns actions that identity policies must allow beside Identity, because of
 	// what the call's parameters ask for, on the same resource; nil where there are none.
 	Also func(*In) []string
+	// Own tells whether a service that calls asks for nothing of an account's, but for what
+	// is its own: the policies of its role then decide Identity. Nil where none does.
+	Own func(*In, *kms.Service) bool
 	// Alias returns the alias that the call makes, moves or deletes. Identity policies
 	// must allow the keys' action on it, too.
 	Alias func(*In) string
@@ -165,6 +168,7 @@ type Row struct {
 	resource       func(r *Request, in any) (arn, shown string)
 	also           func(in any) []string
 	alias          func(in any) string
+	own            func(in any, s *kms.Service) bool
 	conditions     func(in any) func(key string) []string
 	params         func(in any, p *audit.Params)
 	read           func(context.Context, *Request, any) (output, error) // Act, too
@@ -231,6 +235,7 @@ func (o Op[In, Out]) Row() *Row {
 		resource:    eraseResource(o.Resource),
 		also:        func(in any) []string { return call(o.Also, in) },
 		alias:       func(in any) string { return call(o.Alias, in) },
+		own:         func(in any, s *kms.Service) bool { return o.Own != nil && o.Own(in.(*In), s) },
 		conditions:  eraseConditions(o.Conditions),
 		params: func(in any, p *audit.Params) {
 			if o.Params != nil {

@@ -47,6 +47,9 @@ func (a *api) grantRows() []*service.Row {
 		service.Op[wire.ListRetirableGrantsRequest, wire.ListGrantsResponse]{
 			Service: serviceName, Name: "ListRetirableGrants", Identity: "kms:ListRetirableGrants",
 			Check: checkListRetirable,
+			Own: func(in *wire.ListRetirableGrantsRequest, s *kms.Service) bool {
+				return s.Is(text(in.RetiringServicePrincipal))
+			},
 			Params: func(in *wire.ListRetirableGrantsRequest, p *audit.Params) {
 				audit.OptInt(p, "limit", in.Limit)
 				p.OptString("marker", in.Marker)

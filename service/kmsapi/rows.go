@@ -187,6 +187,7 @@ func (a *api) dataKeyRows() []*service.Row {
 		service.Op[wire.GenerateRandomRequest, wire.GenerateRandomResponse]{
 			Service: serviceName, Name: "GenerateRandom", Quota: service.QuotaSymmetric, Identity: "kms:GenerateRandom",
 			Check: checkRandom,
+			Own:   func(*wire.GenerateRandomRequest, *kms.Service) bool { return true },
 			Params: func(in *wire.GenerateRandomRequest, p *audit.Params) {
 				p.OptString("customKeyStoreId", in.CustomKeyStoreId)
 			},

@@ -1,6 +1,7 @@
 package kmsapi_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -195,7 +196,7 @@ func TestServiceRights(t *testing.T) {
 		})
 	}
 	for op, body := range map[string]obj{
-		"CreateKey": {}, "ListKeys": {}, "ListAliases": {}, "GenerateRandom": {"NumberOfBytes": 1}, "ListRetirableGrants": {"RetiringServicePrincipal": "s3.amazonaws.com"},
+		"CreateKey": {}, "ListKeys": {}, "ListAliases": {}, "ListRetirableGrants": {"RetiringPrincipal": testkit.OtherAccount},
 	} {
 		wantOutcome(t, s.Call(t, them, op, body), deniedService("kms:"+op, "*", "because no identity-based policy allows the kms:"+op+" action"))
 	}
@@ -354,6 +355,46 @@ func TestGrantsToServices(t *testing.T) {
 	wantOutcome(t, encrypt(store, forThem, fromBucket), deniedService("kms:Encrypt", arn, unlet))
 	again := grantTo("s3.amazonaws.com", "Encrypt", "RetireGrant")
 	wantOutcome(t, s.Call(t, s.Session(t, store, forThem), "RetireGrant", obj{"KeyId": arn, "GrantId": again["GrantId"]}), success)
+}
+
+// What is a service's own matter and nothing of an account's, its role's policies decide.
+func TestServicesOwnMatters(t *testing.T) {
+	t.Parallel()
+	s := testkit.Start(t)
+	role := s.NewServiceRole(t, "s3", allKMS)
+	them, us := s.Session(t, role, forThem), s.Session(t, role, forUs)
+	unlet := s.Session(t, s.NewServiceRole(t, "ebs"), forThem)
+	var ids []string
+	for range 3 {
+		ids = append(ids, s.MustAs(t, testkit.Other, "CreateGrant", obj{"KeyId": openKey(t, s), "GranteePrincipal": "999999999999", "RetiringServicePrincipal": "s3.amazonaws.com",
+			"Operations": []string{"Decrypt"}})["GrantId"].(string))
+		s.Must(t, "CreateGrant", obj{"KeyId": s.NewKey(t), "GranteePrincipal": "999999999999", "RetiringServicePrincipal": "s3.amazonaws.com", "Operations": []string{"Decrypt"}})
+	}
+	slices.Sort(ids)
+	var got []string
+	body := obj{"RetiringServicePrincipal": "s3.amazonaws.com", "Limit": 1}
+	for page := s.MustAs(t, them, "ListRetirableGrants", body); ; page = s.MustAs(t, them, "ListRetirableGrants", with(body, obj{"Marker": page["NextMarker"]})) {
+		for _, entry := range page["Grants"].([]any) {
+			got = append(got, entry.(obj)["GrantId"].(string))
+		}
+		if page["Truncated"] == false {
+			break
+		}
+		// Whoever calls for another account goes another way through the list.
+		wantOutcome(t, s.Call(t, us, "ListRetirableGrants", with(body, obj{"Marker": page["NextMarker"]})), outcome{"InvalidMarkerException", "Could not deserialize marker '" + page["NextMarker"].(string) + "'"})
+	}
+	slices.Sort(got)
+	if !slices.Equal(got, ids) {
+		t.Errorf("got the grants %v, want %v", got, ids)
+	}
+	wantOutcome(t, s.Call(t, them, "GenerateRandom", obj{"NumberOfBytes": 1}), success)
+	denied := func(service, action string) outcome {
+		return accessDenied("User: " + service + ".amazonaws.com is not authorized to perform: " + action + " on resource: * because no identity-based policy allows the " + action + " action")
+	}
+	wantOutcome(t, s.Call(t, unlet, "GenerateRandom", obj{"NumberOfBytes": 1}), denied("ebs", "kms:GenerateRandom"))
+	wantOutcome(t, s.Call(t, unlet, "ListRetirableGrants", obj{"RetiringServicePrincipal": "ebs.amazonaws.com"}), denied("ebs", "kms:ListRetirableGrants"))
+	wantOutcome(t, s.Call(t, them, "ListRetirableGrants", obj{"RetiringServicePrincipal": "ebs.amazonaws.com"}), denied("s3", "kms:ListRetirableGrants"))
+	wantOutcome(t, s.Call(t, testkit.Other, "ListRetirableGrants", obj{"RetiringServicePrincipal": "s3.amazonaws.com"}), validation("RetiringServicePrincipal can be used by service principals only."))
 }
 
 // ListGrants shows a service the grants of a service principal.
