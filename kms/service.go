@@ -36,12 +36,15 @@ type Service struct {
 	Operator, Session string
 }
 
+// ServiceSuffix ends service principals.
+const ServiceSuffix = ".amazonaws.com"
+
 // Principal is the service principal, such as s3.amazonaws.com.
-func (s *Service) Principal() string { return s.Name + ".amazonaws.com" }
+func (s *Service) Principal() string { return s.Name + ServiceSuffix }
 
 // Via is the service principal in the call's Region, such as
 // s3.us-east-1.amazonaws.com (AWS KMS: kms:ViaService).
-func (s *Service) Via() string { return s.Name + "." + s.Region + ".amazonaws.com" }
+func (s *Service) Via() string { return s.Name + "." + s.Region + ServiceSuffix }
 
 // Is tells whether a principal is the service: everywhere, or in the call's Region.
 func (s *Service) Is(principal string) bool {
