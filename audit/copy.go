@@ -1,10 +1,15 @@
 package audit
 
-import "github.com/kmsd/kmsd/kms"
+import (
+	"slices"
+
+	"github.com/kmsd/kmsd/kms"
+)
 
 // A Copy is the record of a call in the trail of the account that owns a key of it,
 // where that is not the caller's (AWS KMS: "Logging AWS KMS API calls with AWS
-// CloudTrail"). It differs from the caller's record in its event id and recipient, and
+// CloudTrail"), or of the operator account, of whose role the service is that called. It
+// differs from the caller's record in its event id and recipient, and
 // shows of the caller no more than a key's owner may know.
 type Copy struct {
 	EventID string // a fresh UUID
@@ -22,12 +27,35 @@ func (r *Record) EventIn(account string) string {
 	return r.EventID
 }
 
-// copies returns the copies that are written with the record.
+// copies returns the copies that are written with the record. The operator account hears
+// of all that its services try.
 func (r *Record) copies() []Copy {
-	if r.denied() {
+	switch {
+	case !r.denied():
+		return r.Copies
+	case !r.Principal.IsService():
 		return nil
 	}
-	return r.Copies
+	return slices.DeleteFunc(slices.Clone(r.Copies), func(c Copy) bool { return c.Account != r.Principal.Service.Operator })
+}
+
+// tellsOperator tells whether the operator account has a copy of the record, or this is
+// that copy.
+func (r *Record) tellsOperator() bool {
+	return r.Principal.IsService() || r.invokedBy != "" && r.RecipientAccount != ""
+}
+
+// ofSession returns the record as the operator account sees it where a service called:
+// with the session of its role that stands behind the service, and where that called
+// from. All others see the service.
+func (r *Record) ofSession() *Record {
+	if !r.Principal.IsService() || r.recipient() != r.Principal.Service.Operator {
+		return r
+	}
+	own, s := *r, r.Principal.Service
+	own.Principal.Type, own.Principal.Account, own.Principal.ARN = kms.PrincipalAssumedRole, s.Operator, s.Session
+	own.copied, own.invokedBy = false, s.Principal()
+	return &own
 }
 
 // denied tells whether the record is that of a refused authorisation, which is for the

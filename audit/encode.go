@@ -42,6 +42,11 @@ type recordV1 struct {
 	Issued         int64  `cbor:"17,keyasint,omitempty"`
 	SourceIdentity string `cbor:"18,keyasint,omitempty"`
 
+	// Name, Operator and Session are a service's; empty where none called.
+	Name     string `cbor:"19,keyasint,omitempty"`
+	Operator string `cbor:"25,keyasint,omitempty"`
+	Session  string `cbor:"26,keyasint,omitempty"`
+
 	IP         string `cbor:"20,keyasint,omitempty"`
 	UserAgent  string `cbor:"21,keyasint,omitempty"`
 	Host       string `cbor:"22,keyasint,omitempty"`
@@ -169,6 +174,10 @@ func (r *Record) v1() *recordV1 {
 	if session := r.Principal.Session; session != nil {
 		v.Issued, v.SourceIdentity = session.Issued, session.SourceIdentity
 	}
+	if r.Principal.IsService() {
+		s := r.Principal.Service
+		v.Name, v.Operator, v.Session = s.Name, s.Operator, s.Session
+	}
 	v.Resources = resourcesV1(r.Resources)
 	for _, e := range r.Elsewhere {
 		request, response := e.RequestParameters.small(), e.ResponseElements.small()
@@ -223,6 +232,9 @@ func (v *recordV1) record() (*Record, bool) {
 	}
 	if v.Issued != 0 || v.SourceIdentity != "" {
 		r.Principal.Session = &kms.Session{Issued: v.Issued, SourceIdentity: v.SourceIdentity}
+	}
+	if r.Principal.IsService() {
+		r.Principal.Service = &kms.Service{Name: v.Name, Operator: v.Operator, Session: v.Session}
 	}
 	ok := r.RequestParameters.parse(v.Request) && r.ResponseElements.parse(v.Response) && r.Additional.parse(v.Additional) &&
 		r.Details.parse(v.Details)

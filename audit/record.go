@@ -81,6 +81,8 @@ type Record struct {
 	Elsewhere []Elsewhere
 	// elsewhereOf tells that this is such a record.
 	elsewhereOf bool
+	// invokedBy is the service whose session the caller is, where the record shows both.
+	invokedBy string
 
 	// ServiceEvent tells that the service acted by itself (CloudTrail:
 	// AwsServiceEvent). There is no RequestID, Principal or Source then, and
@@ -97,6 +99,7 @@ func (r *Record) Repeat(requestID string) { r.Additional.String("repeatOf", requ
 // AppendJSON appends the record as one line of JSON without a newline. The
 // members stand in the order of CloudTrail's own records.
 func (r *Record) AppendJSON(dst []byte) []byte {
+	r = r.ofSession()
 	dst = appendMember(append(dst, '{'), "eventVersion", eventVersion)
 	dst = r.appendIdentity(appendName(dst, "userIdentity"))
 	dst = append(appendName(dst, "eventTime"), '"')
@@ -121,7 +124,7 @@ func (r *Record) AppendJSON(dst []byte) []byte {
 	if account := r.recipient(); account != "" {
 		dst = appendMember(dst, "recipientAccountId", account)
 	}
-	if r.SharedEventID != "" && !r.denied() {
+	if r.SharedEventID != "" && (!r.denied() || r.tellsOperator()) {
 		dst = appendMember(dst, "sharedEventID", r.SharedEventID)
 	}
 	dst = appendMember(dst, "eventCategory", "Management")
@@ -149,6 +152,10 @@ func (r *Record) appendSource(dst []byte) []byte {
 	if r.elsewhereOf {
 		return appendMember(appendMember(dst, "sourceIPAddress", SourceKMS), "userAgent", SourceKMS)
 	}
+	if r.Principal.IsService() {
+		by := r.Principal.Service.Principal()
+		return appendMember(appendMember(dst, "sourceIPAddress", by), "userAgent", by)
+	}
 	dst = appendMember(dst, "sourceIPAddress", r.Source.IP)
 	if r.Source.UserAgent == "" {
 		return dst
@@ -157,12 +164,16 @@ func (r *Record) appendSource(dst []byte) []byte {
 }
 
 // appendIdentity appends userIdentity with the members that CloudTrail gives root
-// users and users. A local operator has only a uid, as text. The service itself has no
-// identity: the record names the account for which it acted.
+// users and users. A local operator has only a uid, as text, and a service only its name.
+// KMS itself has no identity: the record names the account for which it acted.
 func (r *Record) appendIdentity(dst []byte) []byte {
 	if r.ServiceEvent {
 		dst = appendMember(append(dst, '{'), "accountId", r.RecipientAccount)
 		return append(appendMember(dst, "invokedBy", internal), '}')
+	}
+	if r.Principal.IsService() {
+		dst = appendMember(append(dst, '{'), "type", string(r.Principal.Type))
+		return append(appendMember(dst, "invokedBy", r.Principal.Service.Principal()), '}')
 	}
 	if r.copied {
 		return r.appendForeigner(dst)
@@ -183,6 +194,9 @@ func (r *Record) appendIdentity(dst []byte) []byte {
 	}
 	if r.elsewhereOf {
 		dst = appendMember(dst, "invokedBy", SourceKMS)
+	}
+	if r.invokedBy != "" {
+		dst = appendMember(dst, "invokedBy", r.invokedBy)
 	}
 	return append(dst, '}')
 }
@@ -282,7 +296,7 @@ func (r *Record) appendResources(dst []byte) []byte {
 
 // appendTLS appends tlsDetails, which CloudTrail shows only for TLS.
 func (r *Record) appendTLS(dst []byte) []byte {
-	if r.Source.TLSVersion == "" || r.elsewhereOf {
+	if r.Source.TLSVersion == "" || r.elsewhereOf || r.Principal.IsService() {
 		return dst
 	}
 	dst = append(appendName(dst, "tlsDetails"), '{')

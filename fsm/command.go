@@ -69,6 +69,8 @@ const (
 
 	TypeReplicateKey        Type = 55
 	TypeUpdatePrimaryRegion Type = 56
+
+	TypeCreateManagedKey Type = 60
 )
 
 const (

@@ -63,6 +63,7 @@ var goldens = append(slices.Concat(iamGoldens, grantGoldens), []fsm.Args{
 	rotateImported(1, 1, start),
 	replicate(region, "eu-west-1"),
 	promote(region, "eu-west-1"),
+	managedKey(1, "s3"),
 }...)
 
 // moreGoldens are more values of commands, by the suffixes of their files: fields

@@ -182,6 +182,9 @@ func (g *generator) args(m *fsm.Machine) fsm.Args {
 	}
 	switch g.rng.IntN(12) {
 	case 0, 1:
+		if g.rng.IntN(5) == 0 {
+			return managedKey(i, g.serviceName())
+		}
 		c := createKey(i)
 		if g.rng.IntN(4) == 0 {
 			c.Key.Manager = kms.ManagerAWS
@@ -261,8 +264,13 @@ func (g *generator) links(i fsm.Identity) fsm.Identity {
 	if i.Kind == fsm.KindUser && g.rng.IntN(3) == 0 {
 		i.Groups = []string{identity(fsm.KindGroup, g.rng.IntN(6)).ID}
 	}
+	if g.rng.IntN(3) == 0 {
+		i.Tags = []fsm.Tag{{Key: "kmsd:service", Value: g.serviceName()}}
+	}
 	return i
 }
+
+func (g *generator) serviceName() string { return []string{"s3", "dynamodb", "ebs"}[g.rng.IntN(3)] }
 
 // lifeArgs draws commands of a key's life, in which what is due comes about.
 func (g *generator) lifeArgs() fsm.Args {

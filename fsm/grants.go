@@ -70,8 +70,8 @@ func (p ContextPair) compare(q ContextPair) int {
 
 func (g *Grant) appendID(dst []byte) []byte { return appendJoined(dst, g.Region, g.KeyID, g.ID) }
 
-// grantee is whoever has what the grant permits.
-func (g *Grant) grantee() string { return cmp.Or(g.Grantee, g.GranteeService) }
+// GranteeName is whoever has what the grant permits.
+func (g *Grant) GranteeName() string { return cmp.Or(g.Grantee, g.GranteeService) }
 
 // retiring is whoever may end the grant; empty for nobody by name.
 func (g *Grant) retiring() string { return cmp.Or(g.Retiring, g.RetiringService) }
@@ -81,7 +81,7 @@ func grantPlaces(rec record) []place {
 	key := g.Region + "/" + g.KeyID
 	places := []place{
 		{index: grantsByKey, owner: key, key: g.ID, weight: 1},
-		{index: grantsByGrantee, owner: key + "/" + g.grantee(), key: g.GranteeKey()},
+		{index: grantsByGrantee, owner: key + "/" + g.GranteeName(), key: g.GranteeKey()},
 	}
 	if g.retiring() != "" {
 		places = append(places, place{index: grantsByRetiring, owner: g.Region + "/" + g.retiring(), key: g.RetiringKey()})

@@ -98,7 +98,24 @@ func identityPlaces(rec record) []place {
 	if i.Boundary != "" {
 		out = append(out, place{index: entitiesByBoundary, owner: i.Boundary + "/" + i.Account, key: entity, weight: 1})
 	}
+	if name := i.Service(); name != "" {
+		out = append(out, place{index: servicesByName, owner: i.Account, key: name + "/" + i.ID})
+	}
 	return out
+}
+
+// Service is the name of the service that a role is tagged as; empty without a valid
+// one. It is a service only in the operator account.
+func (i *Identity) Service() string {
+	if i.Kind != KindRole {
+		return ""
+	}
+	for _, tag := range i.Tags {
+		if tag.Key == kms.ServiceTag && kms.ValidServiceName(tag.Value) {
+			return tag.Value
+		}
+	}
+	return ""
 }
 
 // texts lists the hashes of the texts that the identity refers to.

@@ -105,6 +105,26 @@ func (v *View) GroupMembers(groupID, after string, limit int) ([]*Identity, bool
 	return cast[*Identity](found), more
 }
 
+// ServiceRole returns a role of an account that is tagged as the service; which, where
+// several are, is the same on every node. A service that is not there raises MaxIndex to
+// the last change of any of the account.
+func (v *View) ServiceRole(account, name string) (*Identity, bool) {
+	o, mod := v.root.owned(servicesByName, account)
+	v.raise(mod)
+	if o == nil || !kms.ValidServiceName(name) {
+		return nil, false
+	}
+	var found *Identity
+	o.tree.Ascend(name+"/", func(_ string, rec record) bool {
+		found = rec.(*Identity)
+		return false
+	})
+	if found == nil || found.Service() != name {
+		return nil, false
+	}
+	return v.Identity(found.ID)
+}
+
 // ManagedPolicy returns a customer managed policy by its ARN.
 func (v *View) ManagedPolicy(arn string) (*ManagedPolicy, bool) {
 	p, ok := v.get(tableManagedPolicies, arn).(*ManagedPolicy)

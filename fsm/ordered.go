@@ -28,6 +28,7 @@ const (
 	grantsByGrantee           // Region/key id/grantee → grants by GranteeKey
 	grantsByRetiring          // Region/retiring principal → grants by RetiringKey
 	grantsByName              // Region/key id → grants with a name by fingerprint
+	servicesByName            // account → roles of services by service name and id
 	relatedByID               // id of a multi-Region key → the keys of its set by Region
 	indexCount
 )

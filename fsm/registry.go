@@ -167,5 +167,6 @@ var commands = func() *registry {
 	register(r, TypeRotateImportedKey, 1, rotateImportedKey)
 	register(r, TypeReplicateKey, 1, replicateKey)
 	register(r, TypeUpdatePrimaryRegion, 1, updatePrimaryRegion)
+	register(r, TypeCreateManagedKey, 1, createManagedKey)
 	return r
 }()

@@ -13,6 +13,9 @@ type Request struct {
 	Context Context
 	// Grants finds grants that allow the action; nil where none can.
 	Grants Grants
+	// Own tells that the action touches nothing of an account, but only what is the
+	// asking service's own.
+	Own bool
 }
 
 // Grants finds grants on the resource that let the caller do what is asked for (AWS
@@ -151,12 +154,16 @@ func (s *Subject) decideOwn(r *Request) (o own) {
 }
 
 // AuthorizeIdentity decides an action that identity policies alone govern. The root
-// user of an account may do all of them on what is its account's.
+// user of an account may do all of them on what is its account's. A service may do those
+// alone that are its own matter: its policies are those of another account than it calls
+// for.
 func AuthorizeIdentity(s *Subject, r *Request) Decision {
 	o := s.decideOwn(r)
 	switch {
 	case o.denied.Explicit:
 		return o.denied
+	case s.Principal.IsService() && !r.Own:
+		return Decision{Ground: ByIdentity}
 	case o.bounded && !o.boundary.ok():
 		return Decision{Ground: ByBoundary}
 	case o.inSession && !o.session.ok():
@@ -185,6 +192,8 @@ func AuthorizeKey(s *Subject, r *Request, policy *Policy, crossAccount bool) Dec
 
 func (s *Subject) authorizeByPolicies(r *Request, o *own, by *lets, deny found, crossAccount bool) Decision {
 	switch {
+	case s.Principal.IsService():
+		return s.authorizeService(r, o, by, deny, crossAccount)
 	case s.Principal.Account != r.Account:
 		return s.authorizeForeign(o, by, deny, crossAccount)
 	case o.denied.Explicit:
@@ -209,7 +218,7 @@ func (s *Subject) authorizeGranted(r *Request, o *own, d Decision) Decision {
 		return d
 	case o.denied.Explicit:
 		return o.denied
-	case toAccount && !o.allows(s):
+	case toAccount && !o.allows(s), s.Principal.IsService() && !o.limited():
 		return o.missing()
 	}
 	return Decision{Allowed: true, Ground: ByGrant, Policy: id}
@@ -239,9 +248,9 @@ func AuthorizeRetire(s *Subject, r *Request, policy *Policy, is Retirer) Decisio
 		return o.denied
 	case deny.ok():
 		return deny.decision(false, ByKeyPolicy)
-	case is.Named:
+	case is.Named && !(s.Principal.IsService() && !o.limited()):
 		return Decision{Allowed: true, Ground: ByGrant}
-	case !is.Account:
+	case !is.Account && !is.Named:
 		return Decision{Ground: ByKeyPolicy}
 	case !o.allows(s):
 		return o.missing()
@@ -251,7 +260,7 @@ func AuthorizeRetire(s *Subject, r *Request, policy *Policy, is Retirer) Decisio
 
 // lets are the first statements of a key policy that let the caller in, by how they
 // name it.
-type lets struct{ name, role, account, anyone found }
+type lets struct{ name, role, account, anyone, service found }
 
 // decideKey evaluates a policy that names principals.
 func (s *Subject) decideKey(p *Policy, r *Request) (by lets, deny found) {
@@ -286,7 +295,7 @@ func (l *lets) add(m match, f found) {
 	for _, way := range [...]struct {
 		m match
 		f *found
-	}{{byName, &l.name}, {byRole, &l.role}, {byAccount, &l.account}, {byAnyone, &l.anyone}} {
+	}{{byName, &l.name}, {byRole, &l.role}, {byAccount, &l.account}, {byAnyone, &l.anyone}, {byService, &l.service}} {
 		if m&way.m != 0 && !way.f.ok() {
 			*way.f = f
 		}
@@ -338,6 +347,30 @@ func (s *Subject) authorizeForeign(o *own, by *lets, deny found, crossAccount bo
 		return let.decision(true, ByKeyPolicy)
 	}
 	return o.missing()
+}
+
+// authorizeService decides for a service that calls for an account. The key's policy
+// must name the service, or, on a key of that account, everybody. What names role,
+// session or account lets it in nowhere: it has neither the rights of its role nor those
+// of anybody in the account. Its own policies can only take away from that, and unlike
+// those of others they always do: boundary and session policies, too, must leave the
+// action open.
+func (s *Subject) authorizeService(r *Request, o *own, by *lets, deny found, crossAccount bool) Decision {
+	isOwn, let := s.Principal.Account == r.Account, by.service
+	if !let.ok() && isOwn {
+		let = by.anyone
+	}
+	switch {
+	case deny.ok():
+		return deny.decision(false, ByKeyPolicy)
+	case !let.ok() || !isOwn && !crossAccount:
+		return Decision{Ground: ByKeyPolicy}
+	case o.denied.Explicit:
+		return o.denied
+	case !o.limited():
+		return o.missing()
+	}
+	return let.decision(true, ByKeyPolicy)
 }
 
 // missing is the refusal where the key's policy would have let the caller in.

@@ -254,10 +254,15 @@ func (c *clause) compile(kind Kind, variables bool) (statement, error) {
 	return s, nil
 }
 
-// add adds one principal. Services and federated users call kmsd through sessions,
-// whose principals are roles and users.
+// add adds one principal. Federated users call kmsd through sessions, whose principals
+// are roles and users.
 func (p *principals) add(written principal) {
-	if written.kind != "AWS" {
+	switch written.kind {
+	case "AWS":
+	case "Service":
+		p.services = append(p.services, written.value)
+		return
+	default:
 		return
 	}
 	switch form, value := readPrincipal(written.value); form {

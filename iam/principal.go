@@ -1,6 +1,7 @@
 package iam
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/kmsd/kmsd/kms"
@@ -16,6 +17,8 @@ type principals struct {
 	// ids are unique ids: AIDA… of users, AROA… of roles, AROA…:name of sessions, and
 	// <account>:name of federated users.
 	ids []string
+	// services are service principals, such as s3.amazonaws.com.
+	services []string
 }
 
 // principalForm is how an AWS principal is written.
@@ -129,12 +132,19 @@ const (
 	byRole
 	// byName: as user or as session, itself.
 	byName
+	// byService: as the service that it is.
+	byService
 )
 
-// of returns all ways in which the element names the caller.
+// of returns all ways in which the element names the caller. A service is named as what
+// it is, and besides as all that stands behind it: its role and session, the account of
+// that role, and the account for which it calls.
 func (p *principals) of(caller *kms.Principal) (m match) {
 	if p.anyone {
 		m |= byAnyone
+	}
+	if caller.IsService() {
+		m |= p.ofService(caller.Service)
 	}
 	for _, a := range p.accounts {
 		if a == caller.Account {
@@ -152,10 +162,24 @@ func (p *principals) of(caller *kms.Principal) (m match) {
 	return m
 }
 
+func (p *principals) ofService(caller *kms.Service) (m match) {
+	if slices.ContainsFunc(p.services, caller.Is) {
+		m |= byService
+	}
+	if slices.Contains(p.accounts, caller.Operator) {
+		m |= byAccount
+	}
+	return m
+}
+
 // exempts tells whether a NotPrincipal element takes a caller out of a Deny: it must
-// list every principal that the caller is (AWS: "NotPrincipal with Deny").
+// list every principal that the caller is (AWS: "NotPrincipal with Deny"). A service is
+// its service principal.
 func (p *principals) exempts(caller *kms.Principal) bool {
 	m := p.of(caller)
+	if caller.IsService() {
+		return m&(byAnyone|byService) != 0
+	}
 	need := byAccount
 	if caller.Type != kms.PrincipalRoot {
 		need |= byName

@@ -14,6 +14,8 @@ const (
 	PrincipalRoot        PrincipalType = "Root"
 	PrincipalUser        PrincipalType = "IAMUser"
 	PrincipalAssumedRole PrincipalType = "AssumedRole"
+	// PrincipalService is a service that uses keys for an account.
+	PrincipalService PrincipalType = "AWSService"
 	// PrincipalLocalOperator is whoever opens a node's admin socket without
 	// credentials. CloudTrail has no such type.
 	PrincipalLocalOperator PrincipalType = "LocalOperator"
@@ -26,14 +28,19 @@ type Principal struct {
 	Account string // 12 digits
 	// UniqueID is CloudTrail's principalId: the account for its root user, AIDA… for a
 	// user, AROA…:<session> for a role's session; a local operator's uid.
-	UniqueID    string
-	ARN         string // of the root user, user or session; empty for a local operator
+	UniqueID string
+	// ARN is that of the root user, user or session; of a service, its service principal;
+	// empty for a local operator.
+	ARN         string
 	AccessKeyID string // the credential that signed the call; empty for a local operator
 	// RoleID and RoleARN are the unique id and the ARN of the role that a session has
 	// assumed; empty otherwise.
 	RoleID, RoleARN string
 	// Session is set for temporary credentials.
 	Session *Session
+	// Service is set for the sessions of services. Calls of KMS are made by the service
+	// itself then, and Type is PrincipalService; all others by the session.
+	Service *Service
 }
 
 // Name is the last part of the principal's ARN: a user's name, a session's, "root".

@@ -34,7 +34,7 @@ func (s *Service) decideKey(r *Request, rule *keyRule, key *Key, in any) (iam.De
 	if err != nil {
 		return iam.Decision{}, err
 	}
-	policy, err := s.policy(r.View, key.PolicyHash, iam.KeyPolicy)
+	policy, err := s.keyPolicy(r.View, key)
 	if err != nil {
 		return iam.Decision{}, err
 	}
@@ -101,6 +101,7 @@ var errNoCredentials = &kms.Error{Code: kms.CodeMissingAuthentication, Message: 
 // authorize decides what the row asks for besides the actions of its keys.
 func (s *Service) authorize(r *Request, in any) error {
 	row := r.row
+	r.own = r.Principal.IsService() && row.own(in, r.Principal.Service)
 	switch {
 	case row.Operator != "" && r.Principal.Type == kms.PrincipalLocalOperator:
 		return nil
@@ -166,7 +167,7 @@ func (s *Service) decideIdentity(r *Request, region string, own func(string) []s
 		return iam.Decision{}, err
 	}
 	r.conditions = conditions{r: r, own: own, region: region}
-	r.asked = iam.Request{Action: action, Resource: resource, Account: r.Principal.Account, Context: &r.conditions}
+	r.asked = iam.Request{Action: action, Resource: resource, Account: r.Principal.Account, Context: &r.conditions, Own: r.own}
 	return iam.AuthorizeIdentity(subject, &r.asked), nil
 }
 

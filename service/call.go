@@ -32,6 +32,9 @@ type Call struct {
 
 	// reqKey is set for writes: the command is applied once under it.
 	reqKey fsm.ReqKey
+	// firstUse tells that a read is forwarded for the AWS managed key that it brings into
+	// being, and for nothing else.
+	firstUse bool
 }
 
 // Request is a call on its way through the pipeline. One goroutine uses it.
@@ -65,6 +68,7 @@ type Request struct {
 	granted    granted
 	attested   attested
 	hypothesis *hypothesis // nil for a call that somebody makes
+	own        bool        // a service asks for what is its own matter
 	// What the first rules of the row resolved to in the View.
 	keys     [maxKeys]Key
 	keyErrs  [maxKeys]error
@@ -112,6 +116,8 @@ type Key struct {
 	Grant *fsm.Grant
 	// NewTags are the tags of a key that the call is about to make.
 	NewTags []fsm.Tag
+	// planned is set for an AWS managed key that the call brings into being.
+	planned *plannedKey
 	// byBlob tells that the ciphertext alone named the key, byID that the call
 	// named it by its bare id, byToken that a grant token named it.
 	byBlob, byID, byToken bool

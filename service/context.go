@@ -68,8 +68,12 @@ func (c *conditions) values(name string) []string {
 			return c.r.attestation(name)
 		}
 		switch v := c.own(name); {
+		case v != nil && rest == "grantisforawsresource":
+			return []string{strconv.FormatBool(c.r.Principal.IsService())}
 		case v != nil:
 			return v
+		case rest == "viaservice" && c.r.Principal.IsService() && (c.key != nil || c.r.row.callerAccount):
+			return []string{c.r.Principal.Service.Via()}
 		case rest == "calleraccount" && (c.key != nil || c.r.row.callerAccount):
 			return []string{c.r.Principal.Account}
 		case c.key != nil:
@@ -98,6 +102,9 @@ func (c *conditions) ofKey(name string) []string {
 			return present(c.key.Alias)
 		}
 	case "resourcealiases":
+		if c.key.planned != nil {
+			return []string{c.key.Alias}
+		}
 		if c.rule == nil || c.rule.retires == nil {
 			return c.r.aliasesOf(k)
 		}
@@ -189,10 +196,15 @@ func tagNamed(tags []fsm.Tag, name string) []string {
 
 // global returns the values of the global keys, named without "aws:".
 func (r *Request) global(name string) []string {
+	p := &r.Principal
+	if p.IsService() {
+		if values, decided := serviceKey(p.Service, name); decided {
+			return values
+		}
+	}
 	if tag, ok := strings.CutPrefix(name, "principaltag/"); ok {
 		return r.principalTag(tag)
 	}
-	p := &r.Principal
 	if p.Session != nil {
 		switch name {
 		case "tokenissuetime":

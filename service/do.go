@@ -21,7 +21,8 @@ import (
 //  3. the exactly-once table (leader)
 //  4. request quotas, then admission to the pool of the call's kind
 //  5. combinations of parameters that need no state
-//  6. per key: resolution, grant tokens, authorisation, state, usage
+//  6. per key: resolution, grant tokens, authorisation, state, usage; an AWS managed key
+//     that the call is the first to use is made by the leader now
 //  7. the handler
 //  8. dry runs end here
 //  9. propose (leader)
@@ -96,6 +97,11 @@ func (s *Service) readAdmitted(ctx context.Context, r *Request, in any) ([]byte,
 	defer r.leave()
 	if err := s.check(r, in); err != nil {
 		return nil, err
+	}
+	if r.plannedKey() != nil {
+		if err := s.bringForth(ctx, r, in); err != nil {
+			return nil, err
+		}
 	}
 	out, err := r.row.read(ctx, r, in)
 	if err != nil {
@@ -203,7 +209,7 @@ func (s *Service) checkKey(r *Request, i int, in any) error {
 		return nil // an optional key that the call leaves out
 	}
 	own := key.ownedBy(r.Principal.Account)
-	if own {
+	if own && key.planned == nil {
 		r.recordKey(key)
 	}
 	if i == 0 {
@@ -263,20 +269,27 @@ func (r *Request) recordKey(key *Key) {
 	r.Record.Resources = append(r.Record.Resources, audit.Resource{Account: key.Account, ARN: key.ARN})
 }
 
-// share gives the owners of other accounts' keys their copies of the record. Calling it
+// share gives the owners of other accounts' keys, and the operator account of a service
+// that calls, their copies of the record. Calling it
 // again changes nothing. Whether copies are written is the record's business: those of
 // a call that authorisation refused are not.
 func (r *Request) share() {
 	for i := range r.Record.Resources {
-		owner := r.Record.Resources[i].Account
-		if owner == r.Principal.Account || slices.ContainsFunc(r.Record.Copies, func(c audit.Copy) bool { return c.Account == owner }) {
-			continue
-		}
-		if r.Record.SharedEventID == "" {
-			r.Record.SharedEventID = NewUUID()
-		}
-		r.Record.Copies = append(r.Record.Copies, audit.Copy{EventID: NewUUID(), Account: owner})
+		r.shareWith(r.Record.Resources[i].Account)
 	}
+	if r.Principal.IsService() {
+		r.shareWith(r.Principal.Service.Operator)
+	}
+}
+
+func (r *Request) shareWith(account string) {
+	if account == r.Principal.Account || slices.ContainsFunc(r.Record.Copies, func(c audit.Copy) bool { return c.Account == account }) {
+		return
+	}
+	if r.Record.SharedEventID == "" {
+		r.Record.SharedEventID = NewUUID()
+	}
+	r.Record.Copies = append(r.Record.Copies, audit.Copy{EventID: NewUUID(), Account: account})
 }
 
 // settle is the gate.

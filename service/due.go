@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"errors"
 	"math"
 	"slices"
 	"time"
@@ -180,10 +181,7 @@ func (d *dueLoop) work(ctx context.Context, work *DueWork, found *fsm.Key, ripe 
 	if now == 0 {
 		now = d.now().UnixMilli()
 	}
-	record := &audit.Record{
-		EventID: NewUUID(), EventName: work.Event, EventSource: audit.SourceKMS, Region: key.Region, Time: now,
-		Resources: []audit.Resource{{Account: key.Account, ARN: key.ARN()}}, RecipientAccount: key.Account, ServiceEvent: true,
-	}
+	record := ownEvent(work.Event, key, now)
 	args, err := work.Plan(view, key, now, &record.Details)
 	if err != nil {
 		return err
@@ -191,17 +189,38 @@ func (d *dueLoop) work(ctx context.Context, work *DueWork, found *fsm.Key, ripe 
 	if work.Elsewhere != nil {
 		record.Elsewhere = work.Elsewhere(view, key)
 	}
-	result, index, err := d.commit(ctx, fsm.ReqKey{}, fsm.Meta{Time: now, Reads: view.Reads()}, record, args)
-	if err != nil || result.Conflict {
-		return err // a key that changed is looked at anew
+	if _, err = d.commitOwn(ctx, view, record, args); errors.Is(err, errConflict) {
+		return nil // a key that changed is looked at anew
 	}
-	if err := d.record(ctx, record, index); err != nil {
-		return err
+	return err
+}
+
+// ownEvent starts the record of what the service does to a key by itself.
+func ownEvent(name string, key *fsm.Key, now int64) *audit.Record {
+	return &audit.Record{
+		EventID: NewUUID(), EventName: name, EventSource: audit.SourceKMS, Region: key.Region, Time: now,
+		Resources: []audit.Resource{{Account: key.Account, ARN: key.ARN()}}, RecipientAccount: key.Account, ServiceEvent: true,
+	}
+}
+
+// commitOwn replicates what the service does by itself as it was decided from the view,
+// and records it. It returns the log entry's index. Errors: errConflict where the state
+// has changed, commit's and record's, and the machine's refusal.
+func (s *Service) commitOwn(ctx context.Context, view *fsm.View, record *audit.Record, args fsm.Args) (uint64, error) {
+	result, index, err := s.commit(ctx, fsm.ReqKey{}, fsm.Meta{Time: record.Time, Reads: view.Reads()}, record, args)
+	switch {
+	case err != nil:
+		return 0, err
+	case result.Conflict:
+		return 0, errConflict
+	}
+	if err := s.record(ctx, record, index); err != nil {
+		return 0, err
 	}
 	if result.Err != nil {
-		return result.Err
+		return index, result.Err
 	}
-	return nil
+	return index, nil
 }
 
 // wrote says that a command was applied, which may have made something due.

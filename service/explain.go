@@ -13,7 +13,8 @@ import (
 // Question asks how one permission of a call would be decided that nobody makes.
 type Question struct {
 	// Principal is who would call: the ARN of a user, a role, a session or an
-	// account's root user, or a unique id. A role stands for any session of it.
+	// account's root user, a unique id, or a service principal. A role stands for any
+	// session of it.
 	Principal string
 	Action    string // "kms:Decrypt", in any case
 	// Resource is the ARN of what the action is on, or "*".
@@ -63,6 +64,11 @@ func (r *Request) Explain(q *Question) (*Explanation, error) {
 	principal, err := suppose(r.View, q.Principal)
 	if err != nil {
 		return nil, err
+	}
+	if principal.Service != nil {
+		if principal, err = q.through(r.View, principal); err != nil {
+			return nil, err
+		}
 	}
 	x := &explainer{action: r.service.actionNamed(q.Action), out: &Explanation{Principal: principal, Resource: q.Resource}}
 	x.out.Action = x.action.name
@@ -199,7 +205,11 @@ func (x *explainer) decide() error {
 	x.call.Region = x.arn.Region
 	isAlias := strings.HasPrefix(x.arn.Resource, kms.AliasPrefix)
 	isKey := x.arn.Service == kmsService && (isAlias || strings.HasPrefix(x.arn.Resource, "key/"))
-	switch a := &x.action; {
+	a := &x.action
+	onKey := isKey && (a.row == nil || a.rule != nil && !(isAlias && a.row.onAlias))
+	switch {
+	case x.call.Principal.IsService() && !onKey:
+		return invalid("A service has no rights but on keys: the resource must be the ARN of a key or of an alias.")
 	case a.open:
 		x.out.Open, x.out.Decision.Allowed = true, true
 		return nil
@@ -207,7 +217,7 @@ func (x *explainer) decide() error {
 		return x.onCluster()
 	case slices.Contains(roleActions, a.name):
 		return x.onRole()
-	case isKey && (a.row == nil || a.rule != nil && !(isAlias && a.row.onAlias)):
+	case onKey:
 		return x.onKey()
 	case a.rule != nil && !isKey && !(x.out.Resource == "*" && a.onNothing()):
 		return x.elsewhere("the ARN of a key or of an alias")
@@ -259,7 +269,7 @@ func (x *explainer) onKey() error {
 	x.guard = &Consulted{Kind: KindKey, Name: "default", Holder: x.out.Resource, ground: iam.ByKeyPolicy, hash: key.PolicyHash}
 	if decision.Ground == iam.ByGrant {
 		x.out.Grant, _ = r.View.Grant(key.Region, key.ID, decision.Policy)
-		x.out.Grantee = ShowPrincipal(r.View, x.out.Grant.Grantee)
+		x.out.Grantee = ShowPrincipal(r.View, x.out.Grant.GranteeName())
 	}
 	x.conclude(decision, func() error { return r.keyRefusal(&rule, &key, decision) })
 	return nil

@@ -41,6 +41,9 @@ type forwardedCall struct {
 	// SessionToken is that of temporary credentials, which the leader opens itself.
 	SessionToken []byte              `cbor:"12,keyasint,omitempty"`
 	Credentials  []fsm.CredentialUse `cbor:"13,keyasint,omitempty"`
+	// FirstUse tells that the call is a read which the sender answers, once the AWS managed
+	// key is there that it brings into being.
+	FirstUse bool `cbor:"14,keyasint,omitempty"`
 }
 
 // caller is whom the call names, for identify to find.
@@ -93,7 +96,7 @@ func (s *Service) forward(ctx context.Context, c *Call) ([]byte, error) {
 	data, err := cbor.Marshal(forwardedCall{
 		Version: forwardVersion, Service: c.Service, Operation: c.Operation, Body: c.Body, Region: c.Region,
 		AccessKeyID: c.Principal.AccessKeyID, Source: c.Source, RequestID: c.RequestID, ReqKey: c.reqKey, LocalUID: localUID(c.Principal),
-		SessionToken: []byte(c.SessionToken),
+		SessionToken: []byte(c.SessionToken), FirstUse: c.firstUse,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("encoding a call to forward: %w", err)
@@ -129,7 +132,11 @@ func (s *Service) Execute(ctx context.Context, data []byte) (reply []byte, index
 		return nil, 0, nil
 	}
 	c := &Call{Service: f.Service, Operation: f.Operation, Body: f.Body, Region: f.Region, Principal: f.caller(), SessionToken: kms.SessionToken(f.SessionToken), Source: f.Source, RequestID: f.RequestID, reqKey: f.ReqKey}
-	body, index, err := s.executeCall(ctx, c)
+	execute := s.executeCall
+	if f.FirstUse {
+		execute = s.executeFirstUse
+	}
+	body, index, err := execute(ctx, c)
 	if isTransient(err) {
 		return nil, 0, err
 	}

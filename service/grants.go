@@ -1,6 +1,8 @@
 package service
 
 import (
+	"cmp"
+
 	"github.com/kmsd/kmsd/fsm"
 	"github.com/kmsd/kmsd/iam"
 	"github.com/kmsd/kmsd/kms"
@@ -24,6 +26,8 @@ type granted struct {
 func (g *granted) Find(toAccount bool) string {
 	p := &g.c.r.Principal
 	switch {
+	case p.IsService():
+		return g.heldByService(p.Service, toAccount)
 	case toAccount:
 		return g.held(p.Account)
 	case p.Type == kms.PrincipalRoot:
@@ -34,6 +38,15 @@ func (g *granted) Find(toAccount bool) string {
 		id = g.held(p.RoleID)
 	}
 	return id
+}
+
+// heldByService is Find for a service, which has what is granted to it by its name, and
+// nothing that its role or an account has.
+func (g *granted) heldByService(s *kms.Service, toAccount bool) string {
+	if toAccount {
+		return ""
+	}
+	return cmp.Or(g.held(s.Principal()), g.held(s.Via()))
 }
 
 // held returns the id of a grant to the grantee that meets the query.
@@ -134,6 +147,9 @@ func (s *Service) authorizeRetire(r *Request, rule *keyRule, key *Key, in any) e
 // key's owner is to all of them.
 func (r *Request) retirer(key *Key) iam.Retirer {
 	p, g := &r.Principal, key.Grant
+	if p.IsService() {
+		return retiringService(p.Service, g)
+	}
 	is := iam.Retirer{Account: p.Account == key.Account}
 	if g == nil {
 		return is
@@ -148,4 +164,12 @@ func (r *Request) retirer(key *Key) iam.Retirer {
 		is.Named = is.Named || name == p.UniqueID && p.Type != kms.PrincipalRoot || p.RoleID != "" && name == p.RoleID
 	}
 	return is
+}
+
+// retiringService is retirer for a service: it may be named, and is of no account.
+func retiringService(s *kms.Service, g *fsm.Grant) iam.Retirer {
+	if g == nil {
+		return iam.Retirer{}
+	}
+	return iam.Retirer{Named: s.Is(g.RetiringService) || g.Operations.Has(kms.GrantRetireGrant) && s.Is(g.GranteeService)}
 }

@@ -48,7 +48,7 @@ func (r *Request) resolveKey(rule *keyRule, in any) (Key, error) {
 		if !rule.aliases {
 			return Key{}, invalidKeyID(id)
 		}
-		return key, r.resolveAlias(&key, r.Principal.Account, id)
+		return key, r.resolveAlias(&key, rule, r.Principal.Account, id)
 	}
 	if !kms.ValidKeyID(id) {
 		return Key{}, invalidKeyID(id)
@@ -108,7 +108,7 @@ func (r *Request) resolveARN(key *Key, rule *keyRule, id string) error {
 	case isAlias && !rule.aliases:
 		return &kms.Error{Code: kms.CodeInvalidArn, Message: "Invalid arn " + id}
 	case isAlias:
-		return r.resolveAlias(key, arn.Account, arn.Resource)
+		return r.resolveAlias(key, rule, arn.Account, arn.Resource)
 	}
 	rec, ok := r.View.Key(r.Region, keyID)
 	if ok && rec.Account == arn.Account {
@@ -122,7 +122,7 @@ func (r *Request) resolveARN(key *Key, rule *keyRule, id string) error {
 	return nil
 }
 
-func (r *Request) resolveAlias(key *Key, account, name string) error {
+func (r *Request) resolveAlias(key *Key, rule *keyRule, account, name string) error {
 	key.Alias = name
 	arn := kms.AliasARN(r.Region, account, name)
 	if account != r.Principal.Account {
@@ -136,10 +136,12 @@ func (r *Request) resolveAlias(key *Key, account, name string) error {
 		key.Key, key.ARN = rec, kms.KeyARN(rec.Region, rec.Account, rec.ID)
 		return nil
 	}
-	if account == r.Principal.Account {
+	switch {
+	case account != r.Principal.Account:
+		key.ARN = arn
+	case !r.plan(key, rule):
 		return aliasNotFound(arn)
 	}
-	key.ARN = arn
 	return nil
 }
 

@@ -68,6 +68,9 @@ type Op[In, Out any] struct {
 	// Also returns actions that identity policies must allow beside Identity, because of
 	// what the call's parameters ask for, on the same resource; nil where there are none.
 	Also func(*In) []string
+	// Own tells whether a service that calls asks for nothing of an account's, but for what
+	// is its own: the policies of its role then decide Identity. Nil where none does.
+	Own func(*In, *kms.Service) bool
 	// Alias returns the alias that the call makes, moves or deletes. Identity policies
 	// must allow the keys' action on it, too.
 	Alias func(*In) string
@@ -146,6 +149,9 @@ type KeyRule[In any] struct {
 	// Retires returns how the call names the grant that it retires, which decides who
 	// may; nil where it retires none. A token names the key, too.
 	Retires func(*In) GrantRef
+	// Managed says whose calls, naming the key by its alias, bring an AWS managed key into
+	// being.
+	Managed Managed
 	// Conditions is as Op's, for this key.
 	Conditions func(in *In, key string) []string
 }
@@ -190,6 +196,7 @@ type Row struct {
 	resource       func(r *Request, in any) (arn, shown string)
 	also           func(in any) []string
 	alias          func(in any) string
+	own            func(in any, s *kms.Service) bool
 	conditions     func(in any) func(key string) []string
 	params         func(in any, p *audit.Params)
 	read           func(context.Context, *Request, any) (output, error) // Act, too
@@ -217,6 +224,7 @@ type keyRule struct {
 	copies       func(k *Key, in any) Elsewhere // nil where the call makes no key of it
 	granted      func(in any) fsm.GrantQuery
 	retires      func(in any) GrantRef
+	managed      Managed
 	conditions   func(in any) func(key string) []string
 }
 
@@ -259,6 +267,7 @@ func (o Op[In, Out]) Row() *Row {
 		resource:    eraseResource(o.Resource),
 		also:        func(in any) []string { return call(o.Also, in) },
 		alias:       func(in any) string { return call(o.Alias, in) },
+		own:         func(in any, s *kms.Service) bool { return o.Own != nil && o.Own(in.(*In), s) },
 		conditions:  eraseConditions(o.Conditions),
 		params: func(in any, p *audit.Params) {
 			if o.Params != nil {
@@ -337,7 +346,7 @@ func (k KeyRule[In]) erase(identity string) keyRule {
 	rule := keyRule{
 		id:         func(in any) string { return call(k.ID, in) },
 		conditions: eraseConditions(k.Conditions),
-		optional:   k.Optional, aliases: k.Aliases, action: cmp.Or(k.Action, identity), listed: k.Action == "", crossAccount: k.CrossAccount, daysUnused: k.DaysUnused, usage: k.Usage, origin: k.Origin, states: k.States, primary: k.Primary,
+		optional:   k.Optional, aliases: k.Aliases, action: cmp.Or(k.Action, identity), listed: k.Action == "", crossAccount: k.CrossAccount, daysUnused: k.DaysUnused, usage: k.Usage, origin: k.Origin, states: k.States, primary: k.Primary, managed: k.Managed,
 	}
 	if k.Blob != nil {
 		rule.blob = func(in any) []byte { return k.Blob(in.(*In)) }

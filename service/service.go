@@ -63,6 +63,8 @@ type Config struct {
 	Trail   Trail
 	Rows    []*Row
 	Due     []*DueWork
+	// Managed makes AWS managed keys.
+	Managed MakeManaged
 	Logger  *slog.Logger
 	Now     func() time.Time
 	// DuePoll is how often the leader looks for what is due although no command was
@@ -99,6 +101,7 @@ type Service struct {
 	compiledCount atomic.Int64
 	recorded      recorded
 	due           []*DueWork
+	makeManaged   MakeManaged
 	duePoll       time.Duration
 	drain         time.Duration
 	written       chan struct{} // holds a token when a command was applied
@@ -115,7 +118,7 @@ func New(cfg Config) *Service {
 	s := &Service{
 		cluster: cfg.Cluster, keys: cfg.Keys, trail: cfg.Trail, log: cfg.Logger, now: cfg.Now, roots: cfg.Roots,
 		rows: make(map[rowKey]*Row, len(cfg.Rows)),
-		due:  cfg.Due, duePoll: cmp.Or(cfg.DuePoll, duePoll), drain: cfg.Drain, written: make(chan struct{}, 1),
+		due:  cfg.Due, makeManaged: cfg.Managed, duePoll: cmp.Or(cfg.DuePoll, duePoll), drain: cfg.Drain, written: make(chan struct{}, 1),
 		usage: newUsageLog(), usageEvery: cmp.Or(cfg.UsageEvery, usageEvery),
 		throttle: newThrottle(cfg.Now), pools: newPools(int64(runtime.GOMAXPROCS(0))),
 	}

@@ -91,6 +91,7 @@ func (x *Session) Do(ctx context.Context, c *Call) ([]byte, error) {
 	if x.view != nil && c.Principal.Type == kms.PrincipalLocalOperator {
 		c.Principal, _ = x.service.identify(x.view, c)
 	}
+	c.Principal = c.caller(c.Principal)
 	return x.service.do(ctx, c, x.view)
 }
 
@@ -107,7 +108,8 @@ func (s *Service) identify(view *fsm.View, c *Call) (kms.Principal, bool) {
 		if err != nil {
 			return kms.Principal{}, false
 		}
-		return t.principal(view)
+		found, ok := t.principal(view)
+		return c.caller(found), ok
 	}
 	_, found, ok := activeKey(view, c.Principal.AccessKeyID)
 	return found, ok

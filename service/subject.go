@@ -63,7 +63,8 @@ func (s *Service) subject(r *Request) (*iam.Subject, error) {
 	if r.Principal.RoleID != "" {
 		id = r.Principal.RoleID
 	}
-	if r.Principal.Type == kms.PrincipalUser || r.Principal.Type == kms.PrincipalAssumedRole {
+	switch r.Principal.Type {
+	case kms.PrincipalUser, kms.PrincipalAssumedRole, kms.PrincipalService:
 		identity, ok := r.View.Identity(id)
 		if !ok {
 			return nil, errUnrecognized // deleted since the call was signed

@@ -43,6 +43,8 @@ func supposed(view *fsm.View, text string) (p kms.Principal, ok bool, err error)
 	switch {
 	case kms.ValidAccount(text):
 		return supposedRoot(view, text)
+	case !isARN && strings.HasSuffix(text, kms.ServiceSuffix):
+		return supposedService(view, strings.TrimSuffix(text, kms.ServiceSuffix))
 	case strings.HasPrefix(id, "AIDA") && !isSession, strings.HasPrefix(id, "AROA") && session != "" == isSession:
 		i, found := view.Identity(id)
 		return callerOf(i, session), found, nil
@@ -60,7 +62,7 @@ func supposed(view *fsm.View, text string) (p kms.Principal, ok bool, err error)
 		i, found := named(view, account, fsm.KindRole, role)
 		return callerOf(i, session), found && i.Name == role, nil
 	}
-	return p, false, invalid("The value " + text + " at 'principal' is neither the ARN of a user, a role, a session or an account's root user nor a unique id.")
+	return p, false, invalid("The value " + text + " at 'principal' is neither the ARN of a user, a role, a session or an account's root user nor a unique id or a service principal.")
 }
 
 func supposedRoot(view *fsm.View, account string) (kms.Principal, bool, error) {
@@ -68,6 +70,33 @@ func supposedRoot(view *fsm.View, account string) (kms.Principal, bool, error) {
 		return kms.Principal{}, false, notThere("account", account)
 	}
 	return kms.RootPrincipal(account, ""), true, nil
+}
+
+// supposedService returns a session of a role that is the service.
+func supposedService(view *fsm.View, name string) (kms.Principal, bool, error) {
+	operator := view.Meta().OperatorAccount
+	role, ok := view.ServiceRole(operator, name)
+	p := callerOf(role, "")
+	if ok {
+		p.Service = &kms.Service{Name: name, Operator: operator, Session: p.ARN}
+	}
+	return p, ok, nil
+}
+
+// through returns the service as it would call: in the resource's Region, for the account
+// that the question gives as kms:CallerAccount, or else for the resource's.
+func (q *Question) through(view *fsm.View, p kms.Principal) (kms.Principal, error) {
+	arn, _ := kms.ParseARN(q.Resource)
+	s := *p.Service
+	s.Caller = arn.Account
+	if given := q.Context["kms:calleraccount"]; len(given) == 1 {
+		s.Caller = given[0]
+	}
+	if !accountActive(view, s.Caller) {
+		return p, invalid("A service calls for an active account: that of the key, or the one that is given as kms:CallerAccount.")
+	}
+	p.Service = &s
+	return p.AsService(arn.Region), nil
 }
 
 // callerOf returns the user, or a session of the role; nothing of nobody.

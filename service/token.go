@@ -119,5 +119,5 @@ func (t *Token) principal(view *fsm.View) (kms.Principal, bool) {
 	}
 	p.RoleID, p.RoleARN = role.ID, role.ARN()
 	p.UniqueID, p.ARN = role.ID+":"+t.Name, kms.SessionARN(role.Account, role.Name, t.Name)
-	return p, true
+	return p, serves(view, role, &p)
 }

@@ -15,7 +15,7 @@ import (
 // explainCmd is "kmsd explain".
 type explainCmd struct {
 	operator
-	Principal string   `arg:"" help:"Who: the ARN of a user, a role (any session of it), a session or an account's root user, or a unique id."`
+	Principal string   `arg:"" help:"Who: the ARN of a user, a role (any session of it), a session or an account's root user, a unique id, or a service (s3.amazonaws.com), which calls for the key's account unless kms:CallerAccount is given."`
 	Action    string   `arg:"" help:"The permission: kms:Decrypt, iam:GetUser, sts:AssumeRole, kmsd:GetStatus."`
 	Resource  string   `arg:"" optional:"" default:"*" help:"What the action is on: the ARN of a key, an alias, a role or whatever IAM has, or *."`
 	Context   []string `sep:"none" placeholder:"KEY=VALUE" help:"A condition key of the call that the cluster cannot know, such as kms:EncryptionContext:app=orders or aws:SourceIp=10.0.0.1. Several values of one key: several times. What is given goes before what the cluster knows."`
@@ -121,7 +121,8 @@ func explanationRows(e *admin.ExplainResponse) [][]string {
 	if len(e.AbsentKeys) > 0 {
 		rows = append(rows, []string{"Absent", strings.Join(e.AbsentKeys, ", ")})
 	}
-	if e.Principal.Type == string(kms.PrincipalAssumedRole) {
+	switch kms.PrincipalType(e.Principal.Type) {
+	case kms.PrincipalAssumedRole, kms.PrincipalService:
 		rows = append(rows, []string{"Left out", "policies and tags of the session, which the cluster does not keep"})
 	}
 	return rows

@@ -131,7 +131,7 @@ func (m *member) openAPI(registry *prometheus.Registry) (err error) {
 	rows := append(kmsapi.Rows(kmsConfig), iamapi.Rows(iamapi.Config{Keyring: m.node.Keyring()})...)
 	rows = append(rows, adminapi.Rows(adminapi.Config{Node: adminNode{m}, Keyring: m.node.Keyring()})...)
 	m.service = service.New(service.Config{
-		Cluster: m.node, Keys: m.node.Keyring(), Trail: m.trail, Rows: rows, Due: kmsapi.Due(kmsConfig), Logger: cfg.log, Now: time.Now,
+		Cluster: m.node, Keys: m.node.Keyring(), Trail: m.trail, Rows: rows, Due: kmsapi.Due(kmsConfig), Managed: kmsapi.Managed(kmsConfig), Logger: cfg.log, Now: time.Now,
 		UsageEvery: cfg.usageEvery, Registerer: registry, Drain: cfg.drainTime, Roots: cfg.roots,
 	})
 	var secured *tls.Config

@@ -137,7 +137,7 @@ func (c *Cluster) Start(i int) {
 	c.mu.Unlock()
 	config := kmsapi.Config{Keyring: node.Keyring(), Materials: crypto.NewMaterialCache(1000)}
 	cfg := service.Config{
-		Cluster: node, Keys: node.Keyring(), Trail: n.Trail, Rows: kmsapi.Rows(config), Due: kmsapi.Due(config),
+		Cluster: node, Keys: node.Keyring(), Trail: n.Trail, Rows: kmsapi.Rows(config), Due: kmsapi.Due(config), Managed: kmsapi.Managed(config),
 		Logger: log, Now: n.Clock.Wall, DuePoll: 20 * time.Millisecond,
 	}
 	n.Node = node

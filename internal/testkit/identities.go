@@ -86,3 +86,28 @@ func (s *Solo) NewManagedPolicy(t testing.TB, account, name, text string) string
 	s.Apply(t, fsm.CreateManagedPolicy{Policy: p, Texts: []string{text}})
 	return p.ARN()
 }
+
+// NewServiceRole makes the role of a service, which is tagged as one, in the operator
+// account.
+func (s *Solo) NewServiceRole(t testing.TB, name string, policies ...string) *fsm.Identity {
+	t.Helper()
+	role := s.NewIdentity(t, fsm.KindRole, Account, name+"-service", policies...)
+	s.Change(t, role.ID, func(i *fsm.Identity) { i.Tags = []fsm.Tag{{Key: "kmsd:service", Value: name}} })
+	return role
+}
+
+// Session returns temporary credentials of a role as STS makes them, with tags: each is
+// a key and its value after an equals sign.
+func (s *Solo) Session(t testing.TB, role *fsm.Identity, tags ...string) Caller {
+	t.Helper()
+	token := service.Token{Type: kms.PrincipalAssumedRole, Account: role.Account, Subject: role.ID, Name: "node-1", Issued: s.Now().UnixMilli()}
+	for _, tag := range tags {
+		key, value, _ := strings.Cut(tag, "=")
+		token.Tags = append(token.Tags, kms.SessionTag{Key: key, Value: value})
+	}
+	token.AccessKeyID, token.Secret = service.NewAccessKey("ASIA")
+	token.Expires = token.Issued + 3_600_000
+	sealed, err := token.Seal(s.Keyring)
+	check(t, err)
+	return Caller{AccessKey: token.AccessKeyID, Region: Region, Token: sealed}
+}

@@ -137,7 +137,7 @@ func (s *Solo) NewServiceWith(change func(*service.Config)) *service.Service {
 		logger = slog.New(slog.DiscardHandler)
 	}
 	cfg := service.Config{
-		Cluster: s, Keys: s.Keyring, Trail: s.Trail, Rows: rows, Due: kmsapi.Due(kmsConfig), Logger: logger, Now: s.Now,
+		Cluster: s, Keys: s.Keyring, Trail: s.Trail, Rows: rows, Due: kmsapi.Due(kmsConfig), Managed: kmsapi.Managed(kmsConfig), Logger: logger, Now: s.Now,
 	}
 	change(&cfg)
 	return service.New(cfg)

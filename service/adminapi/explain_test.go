@@ -321,7 +321,7 @@ func TestExplainRefuses(t *testing.T) {
 	const (
 		user    = "arn:aws:iam::111122223333:user/"
 		unknown = "arn:aws:kms:us-east-1:111122223333:key/00000000-0000-4000-8000-000000000000"
-		noOne   = "ValidationException: The value %s at 'principal' is neither the ARN of a user, a role, a session or an account's root user nor a unique id."
+		noOne   = "ValidationException: The value %s at 'principal' is neither the ARN of a user, a role, a session or an account's root user nor a unique id or a service principal."
 	)
 	for _, tt := range []struct{ principal, action, resource, want string }{
 		{user + "bob", "kms:Decrypt", key, "NotFoundException: The principal arn:aws:iam::111122223333:user/bob does not exist."},

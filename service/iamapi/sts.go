@@ -159,6 +159,9 @@ func (a *api) assumeRole(_ context.Context, r *service.Request, in *wire.AssumeR
 	token := a.newToken(r, seconds)
 	token.Type, token.Account, token.Subject, token.Name = kms.PrincipalAssumedRole, role.Account, role.ID, in.RoleSessionName
 	token.Tags, token.SourceIdentity, token.From = sessionTags(r, in), sourceIdentity(r, in), cameFrom(r, role)
+	if err := r.CheckServiceTags(role, token.Tags); err != nil {
+		return nil, err
+	}
 	packed, err := sessionPolicies(r, role, in, token)
 	if err != nil {
 		return nil, err
@@ -267,12 +270,13 @@ func roleSeconds(r *service.Request, role *fsm.Identity, sent *int) (int, error)
 }
 
 // sessionTags are the tags of a new session: the caller's transitive ones, which
-// nothing overrides, and those of the call.
+// nothing overrides, and those of the call. What makes a session one of a service never
+// goes on: the trust policy of the service's role decides who may say it.
 func sessionTags(r *service.Request, in *wire.AssumeRoleRequest) (tags []kms.SessionTag) {
 	seen := map[string]bool{}
 	if s := r.Principal.Session; s != nil {
 		for _, t := range s.Tags {
-			if t.Transitive {
+			if t.Transitive && !isServiceTag(t.Key) {
 				seen[strings.ToLower(t.Key)] = true
 				tags = append(tags, t)
 			}
@@ -288,6 +292,10 @@ func sessionTags(r *service.Request, in *wire.AssumeRoleRequest) (tags []kms.Ses
 		}
 	}
 	return tags
+}
+
+func isServiceTag(key string) bool {
+	return strings.HasPrefix(strings.ToLower(key), kms.ServiceTagPrefix)
 }
 
 // cameFrom lists the other accounts whose principals assumed the roles that lead to

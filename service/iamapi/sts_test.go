@@ -228,6 +228,42 @@ func TestRoleChaining(t *testing.T) {
 	}
 }
 
+// What makes a session one of a service does not go on to other roles by itself: whoever
+// may assume the role of a service without tags cannot say for whom it calls.
+func TestServiceTagsDoNotGoOn(t *testing.T) {
+	t.Parallel()
+	s := testkit.Start(t)
+	alice, id := s.NewUser(t, testkit.OtherAccount, "alice", allowAssume)
+	first := role(t, s, testkit.OtherAccount, "First", trusting(id, ""), allowAssume)
+	untagged := strings.Replace(trusting(first.ID, ""), `,"sts:TagSession"`, "", 1)
+	store := role(t, s, testkit.Account, "Store", untagged, allowKMS)
+	s.Change(t, store.ID, func(i *fsm.Identity) { i.Tags = []fsm.Tag{{Key: "kmsd:service", Value: "s3"}} })
+	for _, key := range []string{"kmsd:account", "KMSD:account"} {
+		tags := []string{"Tags.member.1.Key", key, "Tags.member.1.Value", testkit.OtherAccount, "TransitiveTagKeys.member.1", key}
+		got, refusal := call(t, s, alice, "AssumeRole", append(tags, "RoleArn", "arn:aws:iam::444455556666:role/First", "RoleSessionName", "one")...)
+		if refusal != "" {
+			t.Fatal(refusal)
+		}
+		chained, refusal := call(t, s, got.caller(), "AssumeRole", "RoleArn", "arn:aws:iam::111122223333:role/Store", "RoleSessionName", "two")
+		if refusal != "" {
+			t.Fatal(refusal)
+		}
+		a := s.Call(t, chained.caller(), "ListKeys", map[string]any{}) // no service may
+		if a.Refusal != nil || a.Err != nil {
+			t.Errorf("%s: the session calls as a service: %v %v", key, a.Refusal, a.Err)
+		}
+	}
+	got, refusal := call(t, s, alice, "AssumeRole", "RoleArn", "arn:aws:iam::444455556666:role/First", "RoleSessionName", "one")
+	if refusal != "" {
+		t.Fatal(refusal)
+	}
+	_, refusal = call(t, s, got.caller(), "AssumeRole", "RoleArn", "arn:aws:iam::111122223333:role/Store", "RoleSessionName", "two",
+		"Tags.member.1.Key", "kmsd:account", "Tags.member.1.Value", testkit.OtherAccount)
+	if refusal != "AccessDeniedException: User: arn:aws:sts::444455556666:assumed-role/First/one is not authorized to perform: sts:TagSession on resource: arn:aws:iam::111122223333:role/Store" {
+		t.Errorf("saying for whom without the right to: %q", refusal)
+	}
+}
+
 // Who came from an account that is closed is out, over however many roles the way led;
 // whoever came from elsewhere stays.
 func TestSessionsOfClosedAccounts(t *testing.T) {

@@ -47,6 +47,9 @@ func (a *api) grantRows() []*service.Row {
 		service.Op[wire.ListRetirableGrantsRequest, wire.ListGrantsResponse]{
 			Service: serviceName, Name: "ListRetirableGrants", Identity: "kms:ListRetirableGrants",
 			Check: checkListRetirable,
+			Own: func(in *wire.ListRetirableGrantsRequest, s *kms.Service) bool {
+				return s.Is(text(in.RetiringServicePrincipal))
+			},
 			Params: func(in *wire.ListRetirableGrantsRequest, p *audit.Params) {
 				audit.OptInt(p, "limit", in.Limit)
 				p.OptString("marker", in.Marker)
@@ -141,20 +144,25 @@ func checkGrantID(id string) error {
 
 func checkListGrants(in *wire.ListGrantsRequest) error {
 	switch {
-	case in.GranteeServicePrincipal != nil:
-		return invalid("GranteeServicePrincipal can be used by service principals only.")
+	case in.GranteePrincipal != nil && in.GranteeServicePrincipal != nil:
+		return invalid("You can specify either GranteePrincipal or GranteeServicePrincipal, but not both.")
 	case in.GrantId != nil:
 		return checkGrantID(*in.GrantId)
 	}
 	return nil
 }
 
+// forServices refuses a parameter that only services may use.
+func forServices(r *service.Request, name string, sent *string) error {
+	if sent != nil && !r.Principal.IsService() {
+		return invalid(name + " can be used by service principals only.")
+	}
+	return nil
+}
+
 func checkListRetirable(in *wire.ListRetirableGrantsRequest) error {
-	switch {
-	case (in.RetiringPrincipal == nil) == (in.RetiringServicePrincipal == nil):
+	if (in.RetiringPrincipal == nil) == (in.RetiringServicePrincipal == nil) {
 		return invalid("You must specify either RetiringPrincipal or RetiringServicePrincipal, but not both.")
-	case in.RetiringServicePrincipal != nil:
-		return invalid("RetiringServicePrincipal can be used by service principals only.")
 	}
 	return nil
 }
@@ -227,8 +235,8 @@ var constraintTypes = map[fsm.GrantConstraint][]string{
 	fsm.ContextEquals: {"EncryptionContextEquals"}, fsm.ContextSubset: {"EncryptionContextSubset"},
 }
 
-// forAWSResource is kms:GrantIsForAWSResource, which is true of calls that a service of
-// AWS makes.
+// forAWSResource is kms:GrantIsForAWSResource, where an operation has it; the pipeline
+// knows which calls are made by services.
 func forAWSResource(key string) []string { return parameter(key, "kms:grantisforawsresource", "false") }
 
 func present(s string) []string {

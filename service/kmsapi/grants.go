@@ -125,7 +125,10 @@ func (a *api) createdGrant(r *service.Request, once *fsm.Once) (*wire.CreateGran
 }
 
 func listGrants(_ context.Context, r *service.Request, in *wire.ListGrantsRequest) (*wire.ListGrantsResponse, error) {
-	key, id, grantee := &r.Keys[0], text(in.GrantId), ""
+	if err := forServices(r, "GranteeServicePrincipal", in.GranteeServicePrincipal); err != nil {
+		return nil, err
+	}
+	key, id, grantee := &r.Keys[0], text(in.GrantId), text(in.GranteeServicePrincipal)
 	if in.GranteePrincipal != nil {
 		var err error
 		if grantee, err = service.BindListed(r.View, *in.GranteePrincipal); err != nil {
@@ -141,7 +144,7 @@ func listGrants(_ context.Context, r *service.Request, in *wire.ListGrantsReques
 	switch {
 	case id != "":
 		grant, ok := r.View.Grant(key.Region, key.ID, id)
-		if !ok || grantee != "" && grant.Grantee != grantee {
+		if !ok || grantee != "" && grant.GranteeName() != grantee {
 			return grantList(r, page, nil, false, nil), nil
 		}
 		return grantList(r, page, []*fsm.Grant{grant}, false, nil), nil
@@ -156,14 +159,14 @@ func listGrants(_ context.Context, r *service.Request, in *wire.ListGrantsReques
 // listRetirableGrants lists grants on keys of every account, but for those that are
 // closed.
 func listRetirableGrants(_ context.Context, r *service.Request, in *wire.ListRetirableGrantsRequest) (*wire.ListGrantsResponse, error) {
-	retiring, err := service.BindPrincipal(r.View, *in.RetiringPrincipal)
+	retiring, err := retiringPrincipal(r, in)
 	if err != nil {
 		return nil, err
 	}
-	if arn, _ := kms.ParseARN(*in.RetiringPrincipal); retiring != r.Principal.Account && arn.Account != r.Principal.Account {
-		return nil, service.NoPrincipal(*in.RetiringPrincipal)
-	}
 	page := page{operation: "ListRetirableGrants", owner: r.Region + "/" + retiring}
+	if r.Principal.IsService() {
+		page.owner += "/" + r.Principal.Account
+	}
 	after, err := page.after(in.Marker)
 	if err != nil {
 		return nil, err
@@ -172,12 +175,26 @@ func listRetirableGrants(_ context.Context, r *service.Request, in *wire.ListRet
 	return grantList(r, page, grants, more, (*fsm.Grant).RetiringKey), nil
 }
 
-// grantList renders a page of grants on keys of active accounts. place is where a grant
+// retiringPrincipal is whom the call names, as grants have it.
+func retiringPrincipal(r *service.Request, in *wire.ListRetirableGrantsRequest) (string, error) {
+	if in.RetiringPrincipal == nil {
+		return text(in.RetiringServicePrincipal), forServices(r, "RetiringServicePrincipal", in.RetiringServicePrincipal)
+	}
+	retiring, err := service.BindPrincipal(r.View, *in.RetiringPrincipal)
+	if arn, _ := kms.ParseARN(*in.RetiringPrincipal); err == nil && retiring != r.Principal.Account && arn.Account != r.Principal.Account {
+		err = service.NoPrincipal(*in.RetiringPrincipal)
+	}
+	return retiring, err
+}
+
+// grantList renders a page of grants on keys of active accounts, and of those that a
+// service may retire, on keys of the account for which it calls. place is where a grant
 // stands in the list.
 func grantList(r *service.Request, page page, grants []*fsm.Grant, more bool, place func(*fsm.Grant) string) *wire.ListGrantsResponse {
 	out := &wire.ListGrantsResponse{Grants: make([]wire.GrantListEntry, 0, len(grants)), Truncated: &more}
+	ofOne := page.operation == "ListRetirableGrants" && r.Principal.IsService()
 	for _, g := range grants {
-		if r.Active(g.Account) {
+		if r.Active(g.Account) && (!ofOne || g.Account == r.Principal.Account) {
 			out.Grants = append(out.Grants, grantEntry(r, g))
 		}
 	}

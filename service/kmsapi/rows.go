@@ -50,10 +50,14 @@ func Rows(cfg Config) []*service.Row {
 
 // use is the rule of a key of the usage that a cryptographic operation works with.
 func use[In any](usage kms.KeyUsage, id func(*In) string, action string, conditions func(*In, string) []string) service.KeyRule[In] {
-	return service.KeyRule[In]{
+	rule := service.KeyRule[In]{
 		ID: id, Aliases: true, Action: action, CrossAccount: true, Usage: usage, States: service.Usable, Conditions: conditions,
 		Granted: granted[In](operationOf(action), nil),
 	}
+	if usage == kms.EncryptDecrypt {
+		rule.Managed = service.ManagedByService
+	}
+	return rule
 }
 
 // within is a rule of a call with an encryption context, which grants can constrain.
@@ -185,6 +189,7 @@ func (a *api) dataKeyRows() []*service.Row {
 		service.Op[wire.GenerateRandomRequest, wire.GenerateRandomResponse]{
 			Service: serviceName, Name: "GenerateRandom", Quota: service.QuotaSymmetric, Identity: "kms:GenerateRandom",
 			Check: checkRandom,
+			Own:   func(*wire.GenerateRandomRequest, *kms.Service) bool { return true },
 			Params: func(in *wire.GenerateRandomRequest, p *audit.Params) {
 				p.OptString("customKeyStoreId", in.CustomKeyStoreId)
 			},
@@ -206,7 +211,7 @@ func (a *api) keyRows() []*service.Row {
 			Service: serviceName, Name: "DescribeKey",
 			Keys: []service.KeyRule[wire.DescribeKeyRequest]{{
 				ID:      func(in *wire.DescribeKeyRequest) string { return in.KeyId },
-				Aliases: true, Action: "kms:DescribeKey", CrossAccount: true, States: service.AnyState,
+				Aliases: true, Action: "kms:DescribeKey", CrossAccount: true, States: service.AnyState, Managed: service.ManagedByAnyone,
 				Granted: granted[wire.DescribeKeyRequest](kms.GrantDescribeKey, nil),
 			}},
 			GrantTokens: func(in *wire.DescribeKeyRequest) []string { return in.GrantTokens },
