@@ -1,7 +1,6 @@
 package service
 
 import (
-	"cmp"
 	"strconv"
 	"strings"
 	"time"
@@ -46,8 +45,8 @@ func (c *conditions) values(name string) []string {
 		if v := c.own(name); v != nil {
 			return v
 		}
-		if rest == "requestedregion" {
-			return present(cmp.Or(c.region, c.r.Region))
+		if rest == "requestedregion" && c.region != "" {
+			return []string{c.region}
 		}
 		return c.r.global(rest)
 	case "sts":
@@ -242,6 +241,8 @@ func (r *Request) global(name string) []string {
 		return []string{time.UnixMilli(r.Now).UTC().Format(time.RFC3339)}
 	case "epochtime":
 		return []string{strconv.FormatInt(r.Now/1000, 10)}
+	case "requestedregion":
+		return present(r.Region)
 	case "resourceaccount":
 		if r.asked.Resource != "*" {
 			return []string{r.asked.Account}
