@@ -15,8 +15,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/kmsd/kmsd/fsm"
-	"github.com/kmsd/kmsd/iam"
 	"github.com/kmsd/kmsd/internal/testkit"
 )
 
@@ -182,8 +180,8 @@ func testContext(t *testing.T, s *testkit.Solo) {
 }
 
 func testRelatedDecrypt(t *testing.T, s *testkit.Solo) {
-	id := s.Must(t, "CreateKey", `{"MultiRegion":true}`)["KeyMetadata"].(obj)["KeyId"].(string)
-	s.Apply(t, fsm.ReplicateKey{Account: testkit.Account, Region: "us-east-1", KeyID: id, ReplicaRegion: "eu-west-1", Created: 1, Policy: iam.DefaultKeyPolicy(testkit.Account)})
+	id := newPrimary(t, s, nil)
+	s.Must(t, "ReplicateKey", obj{"KeyId": id, "ReplicaRegion": "eu-west-1"})
 	eu, there := testkit.Root.In("eu-west-1"), "arn:aws:kms:eu-west-1:111122223333:key/"+id
 	if got := s.MustAs(t, eu, "Decrypt", obj{"CiphertextBlob": s.NewBlob(t, id)}); got["KeyId"] != there || got["Plaintext"] != "aGVsbG8=" {
 		t.Errorf("the replica answers %v", got)

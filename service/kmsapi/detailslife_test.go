@@ -308,6 +308,10 @@ func testLockout(t *testing.T, s *testkit.Solo) {
 	wantOutcome(t, s.Call(t, maker, "CreateKey", obj{"Policy": delegating}), locked)
 	wantOutcome(t, s.Call(t, testkit.Root, "CreateKey", obj{"Policy": mine}), locked)
 	wantOutcome(t, s.Call(t, maker, "CreateKey", obj{"Policy": mine}), success)
+	primary := newPrimary(t, s, nil)
+	for policy, want := range map[string]outcome{onlyV: locked, mine: locked, delegating: success} {
+		wantOutcome(t, s.Call(t, testkit.Root, "ReplicateKey", obj{"KeyId": primary, "ReplicaRegion": "eu-west-1", "Policy": policy}), want)
+	}
 }
 
 func testIndistinguishable(t *testing.T, s *testkit.Solo) {
