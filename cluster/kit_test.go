@@ -62,7 +62,8 @@ type testCluster struct {
 	nodes   []*cluster.Node // nil while stopped
 	cutting sync.WaitGroup
 
-	skips atomic.Int64 // how often a leader went on without a member
+	skips           atomic.Int64 // how often a leader went on without a member
+	refusedRenewals atomic.Int64
 
 	mu     sync.Mutex
 	addrs  map[string]string            // guarded by mu
@@ -75,21 +76,25 @@ func testLog(t *testing.T, node int) *slog.Logger {
 	return slog.New(slog.NewTextHandler(t.Output(), nil)).With("i", node)
 }
 
-// A skipHandler counts how often a leader has said that it goes on without a member.
+// A skipHandler counts how often a leader has said that it goes on without a member, and
+// a node that its certificate was not renewed.
 type skipHandler struct {
 	slog.Handler
-	skips *atomic.Int64
+	skips, renewals *atomic.Int64
 }
 
 func (h skipHandler) Handle(ctx context.Context, r slog.Record) error {
 	if strings.HasPrefix(r.Message, "writes go on without a member") {
 		h.skips.Add(1)
 	}
+	if r.Message == "renewing the node's certificate" {
+		h.renewals.Add(1)
+	}
 	return h.Handler.Handle(ctx, r)
 }
 
 func (h skipHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return skipHandler{h.Handler.WithAttrs(attrs), h.skips}
+	return skipHandler{h.Handler.WithAttrs(attrs), h.skips, h.renewals}
 }
 
 // unhurried gives Raft the time that a busy machine needs to keep a leader: the nodes of
@@ -190,7 +195,7 @@ func (c *testCluster) config(i int) cluster.Config {
 	cfg := cluster.Config{
 		DataDir: c.dirs[i], Seal: c.seals[i], ListenAddr: "127.0.0.1:0",
 		Resolve: func(id string) (string, bool) { return c.resolve(i, id) },
-		Logger:  slog.New(skipHandler{testLog(c.t, i).Handler(), &c.skips}),
+		Logger:  slog.New(skipHandler{testLog(c.t, i).Handler(), &c.skips, &c.refusedRenewals}),
 	}
 	cfg.SetTune(unhurried)
 	if c.adapt != nil {

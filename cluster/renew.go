@@ -60,14 +60,24 @@ func (n *Node) renewIfDue(ctx context.Context) error {
 	if creds.Issuer() == current && n.clock.Wall().Before(renewalTime(creds)) || !creds.Trusts(current) {
 		return nil
 	}
-	return n.renewNow(ctx)
+	return n.renewNow(ctx, !n.clock.Wall().Before(partOfLife(creds, lastRenewal)))
 }
+
+// Certificates are renewed between these parts of their lives. After the latter,
+// members that are away are waited for no more.
+const (
+	firstRenewal = 0.5
+	lastRenewal  = 0.8
+)
 
 // renewalTime is between 50 and 80 % of the certificate's life, at random but fixed
 // for each certificate: members that were made together do not renew together.
 func renewalTime(c *trust.Credentials) time.Time {
 	spki := c.Identity().SPKI
-	share := 0.5 + 0.3*float64(binary.BigEndian.Uint32(spki[:]))/(1<<32)
+	return partOfLife(c, firstRenewal+(lastRenewal-firstRenewal)*float64(binary.BigEndian.Uint32(spki[:]))/(1<<32))
+}
+
+func partOfLife(c *trust.Credentials, share float64) time.Time {
 	life := c.NotAfter().Sub(c.NotBefore())
 	return c.NotBefore().Add(time.Duration(share * float64(life)))
 }
@@ -75,7 +85,7 @@ func renewalTime(c *trust.Credentials) time.Time {
 // renewNow gets a certificate for a new key. The order keeps a crash harmless: the
 // state, and each member's own memory, accept the new key before the certificate exists, the key is on the disk
 // before the certificate, and the old key is dropped from the state last.
-func (n *Node) renewNow(ctx context.Context) error {
+func (n *Node) renewNow(ctx context.Context, urgent bool) error {
 	key, err := trust.NewKey()
 	if err != nil {
 		return err
@@ -84,7 +94,7 @@ func (n *Node) renewNow(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	cert, err := n.ask(ctx, kindRenew, encodeCBOR(renewRequest{NodeID: n.id, CSR: csr}))
+	cert, err := n.ask(ctx, kindRenew, encodeCBOR(renewRequest{NodeID: n.id, CSR: csr, Urgent: urgent}))
 	if err != nil {
 		return fmt.Errorf("asking the leader for a certificate: %w", err)
 	}
@@ -133,6 +143,8 @@ func (n *Node) confirm(ctx context.Context, c *trust.Credentials) error {
 type renewRequest struct {
 	NodeID string `cbor:"1,keyasint"`
 	CSR    []byte `cbor:"2,keyasint"`
+	// Urgent tells that the certificate ends before long.
+	Urgent bool `cbor:"3,keyasint,omitempty"`
 }
 
 type renewedRequest struct {
@@ -151,6 +163,9 @@ func (l *leadership) leadRenew(ctx context.Context, from string, body []byte) ([
 	if err != nil {
 		return nil, 0, err
 	}
+	if !r.Urgent && !l.complete() {
+		return nil, 0, fmt.Errorf("%w: a voter is away and would not recognise the new key", kms.ErrUnavailable)
+	}
 	l.members.Lock() // the authority stays the same
 	defer l.members.Unlock()
 	authority, err := l.issuer()
@@ -161,7 +176,7 @@ func (l *leadership) leadRenew(ctx context.Context, from string, body []byte) ([
 	if err != nil {
 		return nil, 0, err
 	}
-	if err := l.awaitRemembered(ctx, index); err != nil {
+	if err := l.awaitRemembered(ctx, index, r.Urgent); err != nil {
 		return nil, 0, err
 	}
 	now, err := l.certificateTime()
@@ -172,24 +187,49 @@ func (l *leadership) leadRenew(ctx context.Context, from string, body []byte) ([
 	return cert, index, err
 }
 
-// awaitRemembered waits until every member that answers has written down who the
-// members are at index. Should all of them lose power when one has a new key, they
-// must recognise each other: without a leader there is no state to look it up in. A
-// member that is away asks the others when it comes back.
-func (l *leadership) awaitRemembered(ctx context.Context, index uint64) error {
-	for {
-		behind := l.n.remembers.Load() < index
-		now := l.n.clock.Boot()
-		for _, m := range l.known() {
-			behind = behind || m.Waited && now-m.Heard < healthyFor && m.Last.Remembers < index
+// complete tells whether all voters answer.
+func (l *leadership) complete() bool {
+	now := l.n.clock.Boot()
+	for _, m := range l.known() {
+		if m.Voter && !(m.Any && m.Waited && now-m.Heard < healthyFor) {
+			return false
 		}
-		if !behind {
-			return nil
-		}
+	}
+	return true
+}
+
+// awaitRemembered waits until every voter, and every other member that answers, has
+// written down who the members are at index. Should all of them lose power when one has
+// a new key, they must recognise each other: without a leader there is no state to look
+// it up in. Where it is urgent, voters that are away are not waited for, but for a
+// majority: they ask the others when they come back.
+func (l *leadership) awaitRemembered(ctx context.Context, index uint64, urgent bool) error {
+	for !l.isRemembered(index, urgent) {
 		if !sleep(ctx, adoptPause) {
 			return kms.ErrUnavailable
 		}
 	}
+	return nil
+}
+
+func (l *leadership) isRemembered(index uint64, urgent bool) bool {
+	if l.n.remembers.Load() < index {
+		return false
+	}
+	voters, knowing, now := 1, 1, l.n.clock.Boot()
+	for _, m := range l.known() {
+		knows := m.Last.Remembers >= index
+		if m.Voter {
+			voters++
+			if knows {
+				knowing++
+			}
+		}
+		if !knows && (m.Voter && !urgent || m.Waited && now-m.Heard < healthyFor) {
+			return false
+		}
+	}
+	return 2*knowing > voters
 }
 
 // leadRenewed writes down which key a member uses.

@@ -300,3 +300,34 @@ func TestMemberReturnsToRenewedKeys(t *testing.T) {
 	c.wantKeys([]string{id})
 	c.wantEqual()
 }
+
+// While a voter is away nobody renews a key that has time: the voter would not recognise
+// it when it comes back, and if the two of them had to decide alone, nobody could tell it.
+func TestRenewalWaitsForVotersThatAreAway(t *testing.T) {
+	t.Parallel()
+	var clock steppedClock
+	c := newCluster(t, 3, func(_ int, cfg *cluster.Config) {
+		cfg.Clock = &clock
+		cfg.SetRenewEvery(20 * time.Millisecond)
+		cfg.SetLonely(100 * time.Millisecond)
+	})
+	c.ready()
+	lead, others := c.split()
+	away := others[0]
+	key := func(i int) [32]byte { return c.nodes[i].Credentials().Identity().SPKI }
+	first := [3][32]byte{key(0), key(1), key(2)}
+	c.stop(away)
+	clock.ahead.Store(int64(trust.NodeLife * 795 / 1000)) // due, but for one of a hundred
+	until(t, "a renewal to be refused", func() bool { return c.refusedRenewals.Load() > 0 })
+	for _, i := range []int{lead, others[1]} {
+		if key(i) != first[i] {
+			t.Errorf("node %d renewed its key while another was away", i)
+		}
+	}
+	c.start(away)
+	c.ready()
+	clock.ahead.Store(int64(trust.NodeLife * 81 / 100))
+	until(t, "all renew their keys", func() bool { return key(0) != first[0] && key(1) != first[1] && key(2) != first[2] })
+	c.forward(away)
+	c.wantEqual()
+}
